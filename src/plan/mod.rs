@@ -1,1 +1,3 @@
-//! plan
+//! Manifest + host facts → `LaunchPlan`, without side effects. See `docs/architecture.md`.
+
+pub mod spec;
