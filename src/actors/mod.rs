@@ -1,1 +1,2 @@
-//! actors
+//! a
+pub mod supervision;
