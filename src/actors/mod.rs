@@ -1,2 +1,3 @@
 //! a
+pub mod bottle;
 pub mod supervision;

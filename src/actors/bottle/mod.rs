@@ -1,0 +1,2 @@
+//! b
+pub mod phase;
