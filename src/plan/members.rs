@@ -23,27 +23,6 @@ const SIDECAR_UID: u32 = 65532;
 const SIDECAR_USER: &str = "65532:65532";
 const MIB: u64 = 1024 * 1024;
 
-/// Variables of the agent that belong to the bottle; a manifest must not set them.
-pub const RESERVED_ENV: [&str; 17] = [
-    "HTTPS_PROXY",
-    "HTTP_PROXY",
-    "https_proxy",
-    "http_proxy",
-    "NO_PROXY",
-    "no_proxy",
-    "ALL_PROXY",
-    "all_proxy",
-    "NODE_EXTRA_CA_CERTS",
-    "SSL_CERT_FILE",
-    "REQUESTS_CA_BUNDLE",
-    "CURL_CA_BUNDLE",
-    "GIT_SSL_CAINFO",
-    "PIP_CERT",
-    "CARGO_HTTP_CAINFO",
-    "NIX_SSL_CERT_FILE",
-    "AWS_CA_BUNDLE",
-];
-
 /// The networks of a plan's bottle.
 pub fn ground_spec(plan: &LaunchPlan, ownership: &Ownership) -> GroundSpec {
     GroundSpec {

@@ -6,14 +6,20 @@
 
 pub mod bottle_spec;
 pub mod egress;
+pub mod facts;
 pub mod launch;
 pub mod material;
 pub mod members;
 pub mod names;
+pub mod problems;
+pub mod resolve;
 pub mod spec;
 
 pub use bottle_spec::BottleSpec;
 pub use egress::{EgressPlan, HeaderCredential, SshRoute};
+pub use facts::HostFacts;
 pub use launch::{LaunchPlan, PlannedImage, SkillDir, SshKeyFile};
 pub use material::{Material, MaterialErrors, MaterialProblem, NoPrompt, PromptReader};
 pub use names::{Names, next_slug, slug};
+pub use problems::{PlanErrors, PlanProblem};
+pub use resolve::resolve;
