@@ -5,6 +5,7 @@
 //! place may finish it after the future was dropped), so teardown goes by [`Backend::owned`], never by what
 //! a caller remembers. Design: `docs/architecture.md`.
 
+pub mod docker;
 pub mod error;
 pub mod labels;
 pub mod streams;
