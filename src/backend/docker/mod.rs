@@ -1,0 +1,3 @@
+//! The Docker backend: the only code that names bollard.
+
+pub mod images;
