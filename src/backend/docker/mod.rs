@@ -12,6 +12,7 @@ mod engine;
 mod exec;
 mod facts;
 mod hardening;
+pub mod images;
 mod io;
 mod network;
 mod owned;
