@@ -12,6 +12,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 
 use super::interpreter::Interpreter;
 use super::supervision::ExitReason;
@@ -36,6 +37,9 @@ pub struct ContainerArgs {
     pub material: Option<Secret<String>>,
     /// Who hears about it.
     pub bottle: ActorRef<BottleMsg>,
+    /// Waited for by the teardown: a create or start that is under way when the worker stops is finished,
+    /// not dropped, because the engine would finish it anyway, after the teardown had looked.
+    pub tasks: TaskTracker,
 }
 
 /// State of a container worker.
@@ -99,43 +103,54 @@ impl Actor for Container {
 fn start_task(myself: &ActorRef<ContainerMsg>, state: &mut ContainerState) {
     let Some(control) = state.control_rx.take() else { return };
     let (args, cancel, me) = (Arc::clone(&state.args), state.cancel.clone(), myself.clone());
-    tokio::spawn(async move {
+    args.tasks.clone().spawn(async move {
         let role = args.spec.role;
-        let outcome = tokio::select! {
-            () = cancel.cancelled() => return,
-            outcome = live(&args, control) => outcome,
-        };
-        // The supervisor may be gone already; then nobody needs the news.
-        let _ = args.bottle.cast(BottleMsg::Member(role, outcome));
+        if let Some(outcome) = live(&args, control, &cancel).await {
+            // The supervisor may be gone already; then nobody needs the news.
+            let _ = args.bottle.cast(BottleMsg::Member(role, outcome));
+        }
         let _ = me.cast(ContainerMsg::Ended);
     });
 }
 
-/// A container's whole life as this worker sees it; returns its last event.
-async fn live(args: &ContainerArgs, control: mpsc::Receiver<Secret<String>>) -> MemberEvent {
+/// A container's whole life as this worker sees it; returns its last event, nothing when it was cancelled.
+async fn live(
+    args: &ContainerArgs,
+    control: mpsc::Receiver<Secret<String>>,
+    cancel: &CancellationToken,
+) -> Option<MemberEvent> {
     let (backend, role) = (&args.backend, args.spec.role);
     let report = |event| drop(args.bottle.cast(BottleMsg::Member(role, event)));
     let id = match backend.ensure_member(&args.spec).await {
         Ok(id) => id,
-        Err(error) => return MemberEvent::Failed(error.into()),
+        Err(error) => return Some(MemberEvent::Failed(error.into())),
     };
     report(MemberEvent::Created(id.clone()));
+    if cancel.is_cancelled() {
+        return None;
+    }
     let io = match backend.start_member(&id, args.material.clone()).await {
         Ok(io) => io,
-        Err(error) => return MemberEvent::Failed(error.into()),
+        Err(error) => return Some(MemberEvent::Failed(error.into())),
     };
     let mut interpreter = Interpreter::new(role);
     if interpreter.ready_at_start() {
         report(MemberEvent::Ready);
     }
     let mut tail = Tail::default();
-    pump(io, control, &mut interpreter, &mut tail, &report).await;
-    let exit = end_of(args, &id).await;
-    if interpreter.is_ready() {
+    let watch = async {
+        pump(io, control, &mut interpreter, &mut tail, &report).await;
+        end_of(args, &id).await
+    };
+    let exit = tokio::select! {
+        () = cancel.cancelled() => return None,
+        exit = watch => exit,
+    };
+    Some(if interpreter.is_ready() {
         MemberEvent::Ended(exit)
     } else {
         MemberEvent::Failed(StepError::MemberEnded { role, exit, tail: tail.text() })
-    }
+    })
 }
 
 /// Carries output out and control lines in until the output ends.

@@ -96,10 +96,7 @@ impl Actor for Exec {
                     });
                 }
             }
-            ExecMsg::Done => myself.get_cell().stop_children(None),
-        }
-        if matches!(message, ExecMsg::Done) {
-            finish(&myself);
+            ExecMsg::Done => finish(&myself),
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What a container's standard output means, by role. Only mitmproxy's addon speaks; its lines are parsed as
 //! hostile input: a line that cannot be understood is counted and dropped.
 
-use crate::egress::interceptor::InterceptorEvent;
+use crate::egress::InterceptorEvent;
 use crate::ids::Role;
 use crate::messages::MemberEvent;
 
@@ -57,14 +57,20 @@ impl Interpreter {
 
     fn line_event(&mut self, line: &[u8]) -> Option<MemberEvent> {
         match InterceptorEvent::parse(line) {
-            Ok(InterceptorEvent::Ready { .. }) => {
+            Ok(InterceptorEvent::Ready) => {
                 self.ready = true;
                 Some(MemberEvent::Ready)
             }
             Ok(InterceptorEvent::Probe { ok: true, .. }) => Some(MemberEvent::Probed(Ok(()))),
             Ok(InterceptorEvent::Probe { detail, .. }) => Some(MemberEvent::Probed(Err(detail))),
             Ok(InterceptorEvent::Audit(record)) => Some(MemberEvent::Audited(Box::new(record))),
-            Ok(InterceptorEvent::Fault { .. }) => None,
+            Ok(InterceptorEvent::Fault { r#where, error }) => {
+                tracing::warn!(part = r#where, error, "mitmproxy's addon reports a fault");
+                None
+            }
+            Ok(InterceptorEvent::Policy { .. } | InterceptorEvent::Halted | InterceptorEvent::Resumed) => {
+                None
+            }
             Err(error) => {
                 tracing::warn!(%error, "line of mitmproxy not understood");
                 None

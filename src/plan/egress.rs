@@ -51,6 +51,8 @@ pub struct EgressPlan {
     pub allowlist: Vec<String>,
     /// The part of the list that the manifest added.
     pub added: Vec<String>,
+    /// Hosts that are on the list for SSH alone: not reachable over HTTPS. Sorted.
+    pub ssh_only: Vec<String>,
     /// What a DLP finding does.
     pub dlp_action: DlpAction,
     /// Headers set by the broker, by host and header.
@@ -80,7 +82,9 @@ impl EgressPlan {
         let wished = manifest.allowlist.iter().chain(&manifest.http).chain(&manifest.websocket);
         hosts.extend(wished.cloned());
         hosts.extend(manifest.credentials.iter().map(|credential| credential.host.clone()));
-        hosts.extend(ssh.iter().map(|route| route.hostname.clone()));
+        let ssh_only: BTreeSet<String> =
+            ssh.iter().map(|route| route.hostname.clone()).filter(|host| !hosts.contains(host)).collect();
+        hosts.extend(ssh_only.iter().cloned());
         let added = hosts.iter().filter(|host| !DEFAULT_HOSTS.contains(&host.as_str())).cloned().collect();
         let mut credentials = manifest.credentials.clone();
         if oauth {
@@ -90,6 +94,7 @@ impl EgressPlan {
         Self {
             allowlist: hosts.into_iter().collect(),
             added,
+            ssh_only: ssh_only.into_iter().collect(),
             dlp_action: manifest.dlp_action,
             credentials,
             rules: manifest.rules.clone(),
