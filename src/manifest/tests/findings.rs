@@ -67,7 +67,7 @@ fn the_removed_key_has_its_exact_message() {
 
 #[test]
 fn values_of_env_are_never_repeated() {
-    for value in ["canary${", "${canary", "?"] {
+    for value in ["canary${", "${canary", "?", "1\",\"A\":\"canary"] {
         let text = format!(
             r#"{{"bottles":{{"b":{{"env":{{"A":"{value}","B":"sk-canary-2"}},"x":1}}}},"agents":{{"a":{{"bottle":"b"}}}}}}"#
         );

@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 
 use super::*;
 
+static VALIDATOR: std::sync::LazyLock<jsonschema::Validator> =
+    std::sync::LazyLock::new(|| jsonschema::validator_for(&schema()).unwrap());
+
 /// Leaves out what is null, as an absent key.
 fn object(pairs: Vec<(&str, Option<Value>)>) -> Value {
     Value::Object(pairs.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect())
@@ -160,8 +163,7 @@ proptest! {
 
     #[test]
     fn what_the_schema_allows_is_accepted(manifest in manifest()) {
-        let validator = jsonschema::validator_for(&schema()).unwrap();
-        let wrong: Vec<_> = validator.iter_errors(&manifest).map(|error| error.to_string()).collect();
+        let wrong: Vec<_> = VALIDATOR.iter_errors(&manifest).map(|error| error.to_string()).collect();
         prop_assert!(wrong.is_empty(), "{:?}", wrong);
         let parsed = parse(&[source(&manifest.to_string())]);
         prop_assert!(parsed.is_ok(), "{}", render(&parsed.unwrap_err()));
