@@ -273,15 +273,15 @@ class Interceptor:
         self.process.stdin.write(json.dumps(line).encode() + b"\n")
         self.process.stdin.flush()
 
-    def wait(self, kind: str, **fields: Any) -> dict[str, Any]:
+    def wait(self, event_name: str, /, **fields: Any) -> dict[str, Any]:
         """The next event of a kind with these fields."""
         end = time.monotonic() + DEADLINE_S
         while True:
             try:
                 event = self._queue.get(timeout=max(end - time.monotonic(), 0.01))
             except queue.Empty:
-                raise AssertionError(f"no {kind} {fields}; events {self.events[-5:]}; stderr {self.log()}") from None
-            if event["event"] == kind and all(event.get(k) == v for k, v in fields.items()):
+                raise AssertionError(f"no {event_name} {fields}; events {self.events[-5:]}; stderr {self.log()}") from None
+            if event["event"] == event_name and all(event.get(k) == v for k, v in fields.items()):
                 return event
 
     def log(self) -> str:
@@ -328,6 +328,13 @@ def policy(**changes: Any) -> dict[str, Any]:
         "limits": limits,
         **changes,
     }
+
+
+def complete(data: bytes) -> bool:
+    """Whether `data` is a whole response with a Content-Length."""
+    head, separator, body = data.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+    return bool(separator and length and len(body) >= int(length.group(1)))
 
 
 class Reply:
@@ -414,7 +421,7 @@ class Scene(unittest.TestCase):
             s.sendall(data)
             out = b""
             with contextlib.suppress(TimeoutError):
-                while piece := s.recv(65536):
+                while not complete(out) and (piece := s.recv(65536)):
                     out += piece
             return out
 

@@ -9,7 +9,7 @@ import signal
 import sys
 
 from mitmproxy import master, options
-from mitmproxy.addons import block, core, disable_h2c, errorcheck, proxyserver, tlsconfig
+from mitmproxy.addons import block, core, errorcheck, proxyserver, tlsconfig
 
 from bottle_addon.cache import VerdictCache
 from bottle_addon.control import Control, LineReader
@@ -66,9 +66,8 @@ def build_master(settings: Settings, guard: Guard, trust_bundle: str | None) -> 
         opts.update(ssl_verify_upstream_trusted_ca=trust_bundle)
     built = master.Master(opts)
     built.addons.add(
-        core.Core(), block.Block(), disable_h2c.DisableH2C(), proxyserver.Proxyserver(), tlsconfig.TlsConfig(),
-        guard, errorcheck.ErrorCheck(),
-    )  # fmt: skip
+        core.Core(), block.Block(), proxyserver.Proxyserver(), tlsconfig.TlsConfig(), guard, errorcheck.ErrorCheck()
+    )
     opts.update(
         connection_strategy="lazy",
         block_global=True,

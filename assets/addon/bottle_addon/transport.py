@@ -9,7 +9,8 @@ from mitmproxy import http
 from bottle_addon.policy import HTTP_PORT, HTTPS_PORT, Policy
 from bottle_addon.refusal import Deny
 
-_METHOD = re.compile(r"[A-Z]{3,16}")
+_METHOD = re.compile(rb"[A-Z]{3,16}")
+_ODD_METHODS = (b"CONNECT", b"TRACE", b"PRI")
 _DEFAULT_PORT = {"https": HTTPS_PORT, "http": HTTP_PORT}
 
 
@@ -46,7 +47,7 @@ def check_transport(flow: http.HTTPFlow, policy: Policy) -> None:
     elif client.tls_established or not policy.allows_http(host):
         raise Deny(["BOTTLE-plain-http"], f'use https, or add "{host}" to egress.http of the bottle')
     _check_authority(request, host)
-    if not _METHOD.fullmatch(request.method) or request.method in ("CONNECT", "TRACE"):
+    if not _METHOD.fullmatch(request.data.method) or request.data.method in _ODD_METHODS:
         raise Deny(["BOTTLE-method"], "use an ordinary HTTP method")
     if not request.path.startswith("/") and not (request.method == "OPTIONS" and request.path == "*"):
         raise Deny(["BOTTLE-path"], "the request target must be a path")
