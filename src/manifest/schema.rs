@@ -132,7 +132,7 @@ struct Ssh {
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "read by schemars only")]
 struct Egress {
-    /// Hosts beyond the default ones; `*.example.org` is every name below example.org.
+    /// Hosts beyond the default ones; `*.example.org` is example.org and every name below it.
     #[schemars(inner(regex(pattern = HOST_OR_WILDCARD)))]
     allowlist: Option<Vec<String>>,
     /// What a found secret does: `block` denies the request, `warn` only writes an audit line.
@@ -219,11 +219,8 @@ struct Rule {
 struct Limits {
     /// Largest request body.
     max_body: Option<Size>,
-    /// Requests a minute and host.
-    #[schemars(range(min = 1, max = 1_000_000))]
-    requests_per_minute: Option<u32>,
     /// Longest wait for a verdict in milliseconds.
-    #[schemars(range(min = 100, max = 60_000))]
+    #[schemars(range(min = 100, max = 600_000))]
     verdict_timeout_ms: Option<u32>,
 }
 

@@ -47,7 +47,8 @@ pub struct SshRoute {
 /// Everything that decides what may leave a bottle.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EgressPlan {
-    /// Hosts for TLS on port 443, and hosts of SSH: defaults, the manifest's, the SSH entries'. Sorted.
+    /// Hosts for TLS on port 443: the defaults and the manifest's, sorted. An SSH host is not on it, but the
+    /// gate lets its one port through as well.
     pub allowlist: Vec<String>,
     /// The part of the list that the manifest added.
     pub added: Vec<String>,
@@ -80,7 +81,6 @@ impl EgressPlan {
         let wished = manifest.allowlist.iter().chain(&manifest.http).chain(&manifest.websocket);
         hosts.extend(wished.cloned());
         hosts.extend(manifest.credentials.iter().map(|credential| credential.host.clone()));
-        hosts.extend(ssh.iter().map(|route| route.hostname.clone()));
         let added = hosts.iter().filter(|host| !DEFAULT_HOSTS.contains(&host.as_str())).cloned().collect();
         let mut credentials = manifest.credentials.clone();
         if oauth {

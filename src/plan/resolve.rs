@@ -1,8 +1,5 @@
 //! [`resolve`]: the one place that decides what a launch makes. Pure; reports every problem at once.
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

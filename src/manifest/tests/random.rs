@@ -50,14 +50,9 @@ fn egress() -> impl Strategy<Value = Value> {
     let rule = (of(vec("[A-Z]{3,7}", 0..3)), of(vec("/[a-z/*]{0,9}", 0..3))).prop_map(|(methods, paths)| {
         object(vec![("methods", methods.map(|m| json!(m))), ("paths", paths.map(|p| json!(p)))])
     });
-    let limits =
-        (of(1024u64..1 << 40), of(1u32..1_000_000), of(100u32..60_000)).prop_map(|(body, rate, wait)| {
-            object(vec![
-                ("max_body", body.map(Value::from)),
-                ("requests_per_minute", rate.map(Value::from)),
-                ("verdict_timeout_ms", wait.map(Value::from)),
-            ])
-        });
+    let limits = (of(1024u64..1 << 40), of(100u32..600_000)).prop_map(|(body, wait)| {
+        object(vec![("max_body", body.map(Value::from)), ("verdict_timeout_ms", wait.map(Value::from))])
+    });
     (
         of(hosts()),
         of(prop_oneof![Just("block"), Just("warn")]),
