@@ -8,20 +8,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::egress::DEFAULT_HOSTS;
 use crate::manifest::{
     CredentialEntry, CredentialSource, DlpAction, EgressLimits, EgressManifest, EgressRule,
 };
-
-/// Hosts every bottle may reach: Claude Code does not work without them.
-pub const DEFAULT_HOSTS: [&str; 7] = [
-    "api.anthropic.com",
-    "statsig.anthropic.com",
-    "sentry.io",
-    "claude.ai",
-    "platform.claude.com",
-    "downloads.claude.ai",
-    "raw.githubusercontent.com",
-];
 
 /// What an agent sees in place of a credential. Harmless to every DLP rule.
 pub const PLACEHOLDER: &str = "held-by-bottle";

@@ -54,9 +54,14 @@ async fn no_secret_is_ever_shown() {
     assert!(material.ssh_key(&plan.ssh()[0].identity_file).is_some());
     assert_eq!(material.scan_token().expose_secret().len(), 64);
 
+    let values = material.secret_values();
+    assert_eq!((values.exact.len(), values.credentials.len()), (6, 4));
+    let policy = plan.policy().unwrap();
+    assert!(policy.credentials.iter().all(|rule| values.credentials.contains_key(&rule.name)));
+
     let ground = ground(ground_spec(&plan, &ownership()));
     let mut shown = vec![
-        format!("{plan:?} {material:?} {host:?} {wish:?} {facts:?}"),
+        format!("{plan:?} {material:?} {host:?} {wish:?} {facts:?} {values:?} {policy:?}"),
         plan.print(),
         to_json(&plan).to_string(),
         serde_json::to_string(&plan).unwrap(),

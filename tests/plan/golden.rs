@@ -61,3 +61,14 @@ fn another_slug_renames_everything_that_has_a_name() {
     assert_eq!(next.base_slug().as_str(), "coder");
     assert!(!to_json(&next).to_string().contains("coder-2"));
 }
+
+#[test]
+fn the_policy_is_the_union_of_defaults_manifest_and_ssh() {
+    let policy = full().policy().unwrap();
+    assert_eq!(policy.check(), []);
+    assert!(policy.allows_host("sub.example.net") && policy.allows_host("api.anthropic.com"));
+    // An SSH host that is in no other list passes the gate for its port, but not for HTTPS.
+    assert!(!policy.allows_host("mirror.example.org"));
+    assert!(policy.gate_hosts().iter().any(|host| host.as_str() == "mirror.example.org"));
+    insta::assert_json_snapshot!(policy);
+}

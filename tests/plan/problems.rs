@@ -65,3 +65,10 @@ fn all_usual_host_keys_are_understood() {
         assert_eq!(plan(&text, "coder").is_ok(), good, "{key}");
     }
 }
+
+#[test]
+fn rules_for_a_host_out_of_reach_are_a_problem() {
+    let text = EXHAUSTIVE.replace(r#""rules": {"#, r#""rules": { "other.example": [ {} ],"#);
+    let errors = plan(&text, "coder").unwrap_err();
+    assert!(errors.to_string().contains("other.example"), "{errors}");
+}
