@@ -183,6 +183,10 @@ impl Checker<'_> {
     /// A path of the host: absolute or below `~/`, because a relative one would depend on the file it is in.
     pub(super) fn path(&mut self, node: &Node, path: &JsonPath) -> Option<String> {
         let text = self.filled(node, path)?;
+        if text.chars().any(char::is_control) {
+            self.note(node.span, path, shown(text), "a path has no control characters");
+            return None;
+        }
         if text.starts_with('/') || (text.starts_with("~/") && text.len() > 2) {
             return Some(text.to_owned());
         }

@@ -15,7 +15,7 @@ const HOST_OR_WILDCARD: &str = r"^(?=.{1,253}$)(?!(.*\.)?[Ll][Oo][Cc][Aa][Ll][Hh
 const ENV_VALUE: &str =
     r"^(\?[^\u0000]*[^\s\u0000][^\u0000]*|\$\{[A-Za-z_][A-Za-z0-9_]*\}|(?!\?)((?!\$\{)[^\u0000])*)$";
 const VAR: &str = r"^[A-Za-z_][A-Za-z0-9_]*$";
-const PATH: &str = r"^(/|~/.)[^\u0000]*$";
+const PATH: &str = r"^(/|~/[^\u0000-\u001f\u007f-\u009f])[^\u0000-\u001f\u007f-\u009f]*$";
 const WORD: &str = r"^[A-Za-z0-9._][A-Za-z0-9._-]{0,254}$";
 const SIZE: &str = r"^[0-9]+[bkmgBKMG]?$";
 
@@ -75,7 +75,7 @@ struct File {
 struct Bottle {
     /// Variables of the agent: a text, `${NAME}` of the host, or `?question` asked on the terminal.
     #[schemars(extend(
-        "propertyNames" = { "pattern": r"^[^=\u0000]+$", "not": { "enum": RESERVED } },
+        "propertyNames" = { "pattern": r"^[^=\u0000-\u001f\u007f-\u009f]+$", "not": { "enum": RESERVED } },
         "additionalProperties" = { "type": "string", "pattern": ENV_VALUE }
     ))]
     env: Option<BTreeMap<String, String>>,
@@ -267,7 +267,7 @@ struct Agent {
     #[schemars(length(min = 1))]
     bottle: String,
     /// Directories of ~/.claude/skills.
-    #[schemars(extend("uniqueItems" = true), inner(regex(pattern = r"^(?!\.{1,2}$)[^/\u0000]+$")))]
+    #[schemars(extend("uniqueItems" = true), inner(regex(pattern = r"^(?!\.{1,2}$)[^/\u0000-\u001f\u007f-\u009f]+$")))]
     skills: Option<Vec<String>>,
     /// Text appended to the system prompt.
     #[schemars(regex(pattern = r"^[^\u0000]*$"))]

@@ -140,7 +140,10 @@ impl Checker<'_> {
     fn skills(&mut self, node: &Node, path: &JsonPath) -> Vec<String> {
         let mut skills: Vec<String> = Vec::new();
         for item in self.texts(node, path) {
-            if item.text.contains('/') || matches!(item.text, "." | "..") {
+            if item.text.contains('/')
+                || item.text.chars().any(char::is_control)
+                || matches!(item.text, "." | "..")
+            {
                 let rule = "a skill is the name of a directory in ~/.claude/skills";
                 self.note(item.span, &item.path, shown(item.text), rule);
             } else if skills.iter().any(|known| known == item.text) {

@@ -81,7 +81,7 @@ fn egress() -> impl Strategy<Value = Value> {
 fn manifest() -> impl Strategy<Value = Value> {
     let value = prop_oneof!["[^\0$?][^\0$]{0,9}", "\\$\\{[A-Z_]{1,8}\\}", "\\?[a-z ]{0,5}[a-z]"];
     let bottle = (
-        of(btree_map("[^\0=]{1,9}", value, 0..4)),
+        of(btree_map("[^\\x00-\\x1f\\x7f-\\x9f=]{1,9}", value, 0..4)),
         of(vec((host(), of(host()), of(1u16..), of("[a-z_]{1,9}")), 0..1)),
         of(egress()),
         of((of(16u64..1 << 20), of(0.01f64..1024.0), of(16u32..1_000_000))),
