@@ -92,9 +92,8 @@ impl LaunchPlan {
                 let source = match &credential.source {
                     CredentialSource::Env { var } => format!("${{{var}}}"),
                     CredentialSource::File { path } => path.clone(),
-                    CredentialSource::Command { argv } => {
-                        format!("command {}", argv.first().map_or("", String::as_str))
-                    }
+                    // In full: it runs on this host, and a manifest may come with a checkout.
+                    CredentialSource::Command { argv } => format!("runs on this host: {}", quoted(argv)),
                 };
                 format!("{} {} ← {source}", credential.host, credential.header)
             }),
