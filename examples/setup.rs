@@ -23,7 +23,8 @@ impl SetupProgress for Terminal {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let engine = bollard::Docker::connect_with_local_defaults()?;
-    let request = SetupRequest { ca_bundle: std::env::args_os().nth(1).map(PathBuf::from), ..SetupRequest::default() };
+    let request =
+        SetupRequest { ca_bundle: std::env::args_os().nth(1).map(PathBuf::from), ..SetupRequest::default() };
     match setup(&engine, request, &Terminal).await {
         Ok(report) => println!("{}", serde_json::to_string_pretty(&report)?),
         Err(error) => {

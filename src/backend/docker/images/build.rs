@@ -205,7 +205,8 @@ async fn install(
     id: &MemberId,
 ) -> Result<(), SetupError> {
     let image = build.image;
-    let script = format!("sh {BUILD_DIR}/install.sh && sh {BUILD_DIR}/finish.sh");
+    // One pipe for both streams: the engine does not keep the order of two.
+    let script = format!("exec 2>&1; sh {BUILD_DIR}/install.sh && sh {BUILD_DIR}/finish.sh");
     let config = ExecConfig {
         attach_stdout: Some(true),
         attach_stderr: Some(true),
