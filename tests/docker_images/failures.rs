@@ -1,10 +1,14 @@
 //! Nothing stays behind, however a build ends.
 
-use std::{io::Write, path::Path, time::Duration};
+use std::{collections::HashMap, io::Write, path::Path, time::Duration};
 
-use bollard::Docker;
+use bollard::{
+    Docker,
+    models::ContainerCreateBody,
+    query_parameters::{CreateContainerOptions, StartContainerOptions},
+};
 use bottle::backend::docker::images::{
-    ImageName, Kind, Quiet, Recipe, RecipeSet, SetupErrorKind, SetupRequest, Step, check, setup,
+    BUILD_LABEL, ImageName, Kind, Quiet, Recipe, RecipeSet, SetupErrorKind, SetupRequest, Step, check, setup,
 };
 
 use crate::support::{Recorder, builders, engine, eventually, forget, ready, recipes, request, run, unique};
@@ -127,4 +131,26 @@ async fn failing_bootstrap_reports_the_tools_last_words() {
         "{error:?}"
     );
     assert!(!error.log.is_empty() || matches!(error.kind, SetupErrorKind::MissingProgram { .. }));
+}
+
+#[tokio::test]
+async fn leftovers_of_a_crashed_engine_are_swept() {
+    let Some(engine) = engine().await else { return };
+    let image = ready(&engine).await.images.last().unwrap().reference.to_string();
+    let hash = unique();
+    let body = ContainerCreateBody {
+        image: Some(image),
+        cmd: Some(vec!["true".to_owned()]),
+        labels: Some(HashMap::from([(BUILD_LABEL.to_owned(), hash.clone())])),
+        ..ContainerCreateBody::default()
+    };
+    let id = engine.create_container(None::<CreateContainerOptions>, body).await.unwrap().id;
+    setup(&engine, request(), &Quiet).await.unwrap();
+    assert_eq!(builders(&engine, &hash).await, 1, "a fresh container may be about to start");
+    engine.start_container(&id, None::<StartContainerOptions>).await.unwrap();
+    eventually("swept", Duration::from_secs(30), async || {
+        setup(&engine, request(), &Quiet).await.unwrap();
+        builders(&engine, &hash).await == 0
+    })
+    .await;
 }

@@ -1,6 +1,7 @@
 //! Pulling, against a registry of this test's own (Debian package `docker-registry`).
 
 use std::{
+    collections::HashMap,
     io::Write,
     net::TcpListener,
     process::{Child, Command, Stdio},
@@ -9,18 +10,18 @@ use std::{
 
 use bollard::{
     Docker,
-    query_parameters::{PushImageOptionsBuilder, TagImageOptionsBuilder},
+    query_parameters::{ListImagesOptionsBuilder, PushImageOptionsBuilder, TagImageOptionsBuilder},
 };
 use bottle::{
     backend::docker::images::{
-        GateChoice, GateEngine, ImageName, Outcome, Quiet, RegistryBases, SetupErrorKind, SetupRequest, pull,
-        setup,
+        GateChoice, GateEngine, ImageName, Outcome, Quiet, RecipeSet, RegistryBases, SetupErrorKind,
+        SetupRequest, pull, setup,
     },
     ids::{ImageRef, Role},
 };
 use futures::TryStreamExt;
 
-use crate::support::{engine, eventually, forget, ready, request};
+use crate::support::{engine, eventually, forget, ready, recipes, request};
 
 /// A registry on the loopback address, which every engine accepts without TLS. Ends with the value.
 struct Registry {
@@ -107,6 +108,52 @@ async fn an_image_is_pulled_once_and_pinned_by_digest() {
     let missing = ImageRef::new(format!("{}-not", reference));
     let error = pull(&engine, ImageName::Pipelock, &missing, false, &Quiet).await.unwrap_err();
     assert_eq!(error.kind, SetupErrorKind::NotInRegistry, "{error:?}");
+}
+
+#[tokio::test]
+async fn images_are_built_on_a_base_of_a_registry() {
+    let Some(engine) = engine().await else { return };
+    let Some(registry) = registry().await else { return };
+    ready(&engine).await;
+    let filters = HashMap::from([("reference", vec!["bottle/base"])]);
+    let options = ListImagesOptionsBuilder::default().filters(&filters).build();
+    let local = engine.list_images(Some(options)).await.unwrap().swap_remove(0).id;
+    let repository = format!("127.0.0.1:{}/debian", registry.port);
+    let options = TagImageOptionsBuilder::default().repo(&repository).tag("slim").build();
+    engine.tag_image(&local, Some(options)).await.unwrap();
+    let options = PushImageOptionsBuilder::default().tag("slim").build();
+    engine.push_image(&repository, Some(options), None).try_collect::<Vec<_>>().await.unwrap();
+    let reference = ImageRef::new(format!("{repository}:slim"));
+    forget(&engine, reference.as_str()).await;
+
+    let done = "rm -rf \"$BUILD\"";
+    let set = RecipeSet {
+        mitmproxy: recipes("small-mitmproxy", "true", done).agent,
+        ..recipes("small-agent", "touch /made", done)
+    };
+    let wanted = SetupRequest {
+        registry: RegistryBases { base: Some(reference.clone()), ..RegistryBases::default() },
+        recipes: Some(set),
+        ..request()
+    };
+    let report = setup(&engine, wanted.clone(), &Quiet).await.unwrap();
+    let base = report.images.iter().find(|image| image.name == ImageName::Base).unwrap();
+    assert_eq!(base.outcome, Outcome::Pulled);
+    assert!(base.digest.is_some());
+    // What was built is found again without the base, and without its registry.
+    drop(registry);
+    forget(&engine, reference.as_str()).await;
+    assert!(
+        setup(&engine, wanted, &Quiet)
+            .await
+            .unwrap()
+            .images
+            .iter()
+            .all(|image| image.outcome == Outcome::Present)
+    );
+    for role in [Role::Agent, Role::Mitmproxy] {
+        forget(&engine, report.image(role).unwrap().reference.as_str()).await;
+    }
 }
 
 #[tokio::test]
