@@ -12,7 +12,9 @@ use crate::support;
 
 const CANARY: &str = "canary-3f9c1b";
 
-async fn on_docker(check: impl for<'a> FnOnce(&'a Lab) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + 'a>>) {
+async fn on_docker(
+    check: impl for<'a> FnOnce(&'a Lab) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
+) {
     if let Some(lab) = Lab::docker().await {
         lab.run(check).await;
     }
@@ -27,8 +29,7 @@ async fn hidden(lab: &Lab) {
     let mut spec = lab.member_spec("a", &["cat"]);
     spec.stdin = StdinMode::Open;
     let id = lab.backend.ensure_member(&spec).await.unwrap();
-    let mut io =
-        lab.backend.start_member(&id, Some(Secret::from(format!("{CANARY}\n")))).await.unwrap();
+    let mut io = lab.backend.start_member(&id, Some(Secret::from(format!("{CANARY}\n")))).await.unwrap();
     read_until(&mut io.output, CANARY).await;
     let mut command = ExecSpec::new(["sh", "-c", "printenv TOKEN | wc -c; read wait"]);
     command.env = BTreeMap::from([("TOKEN".to_owned(), Secret::from(CANARY))]);
@@ -52,14 +53,11 @@ async fn members_are_confined() {
 async fn confined(lab: &Lab) {
     let mut spec = lab.member_spec("a", &["sleep", "600"]);
     spec.read_only = true;
-    spec.tmpfs = vec![bottle::plan::spec::Tmpfs {
-        path: "/work".into(),
-        size_bytes: 1 << 20,
-        mode: 0o700,
-        uid: 1000,
-    }];
+    spec.tmpfs =
+        vec![bottle::plan::spec::Tmpfs { path: "/work".into(), size_bytes: 1 << 20, mode: 0o700, uid: 1000 }];
     let (id, _) = lab.started(&spec).await;
-    let status = lab.finish(&id, &["grep", "-E", "CapEff|CapBnd|NoNewPrivs|Seccomp:", "/proc/self/status"]).await;
+    let status =
+        lab.finish(&id, &["grep", "-E", "CapEff|CapBnd|NoNewPrivs|Seccomp:", "/proc/self/status"]).await;
     for line in ["CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
         assert!(status.stdout.contains(line), "{}", status.stdout);
     }
@@ -96,8 +94,11 @@ async fn a_member_whose_network_was_made_anew_is_made_anew() {
 async fn remade(lab: &Lab) {
     let ground = lab.ground("a").await;
     let mut spec = lab.member_spec("a", &["sleep", "600"]);
-    spec.endpoints =
-        vec![crate::lab::endpoint(bottle::plan::spec::Zone::Int, &ground.spec.int_name, Some(ground.agent_int))];
+    spec.endpoints = vec![crate::lab::endpoint(
+        bottle::plan::spec::Zone::Int,
+        &ground.spec.int_name,
+        Some(ground.agent_int),
+    )];
     let first = lab.backend.ensure_member(&spec).await.unwrap();
     assert_eq!(lab.backend.ensure_member(&spec).await.unwrap(), first);
     lab.backend.remove_ground(&ground.spec.ownership.bottle).await.unwrap();

@@ -9,9 +9,7 @@ use std::time::Duration;
 use bottle::backend::docker::DockerBackend;
 use bottle::backend::{Backend, ExecIo, ExecSpec, MemberIo, Output, OwnedBy, OwnedResource};
 use bottle::ids::{BottleId, ImageRef, MemberId, OwnerId, Role, Slug};
-use bottle::plan::spec::{
-    Endpoint, Ground, GroundSpec, MemberSpec, Ownership, Resources, StdinMode, Zone,
-};
+use bottle::plan::spec::{Endpoint, Ground, GroundSpec, MemberSpec, Ownership, Resources, StdinMode, Zone};
 use bottle::testing::MemoryBackend;
 use futures::{FutureExt as _, StreamExt as _};
 use ipnet::Ipv4Net;
@@ -40,7 +38,8 @@ impl Lab {
         if !support::wants_engine() {
             return None;
         }
-        let backend = DockerBackend::connect().await.expect("a reachable engine (BOTTLE_TEST_ENGINE=none opts out)");
+        let backend =
+            DockerBackend::connect().await.expect("a reachable engine (BOTTLE_TEST_ENGINE=none opts out)");
         Some(Self::over(Arc::new(backend), ImageRef::from(support::image::busybox())))
     }
 

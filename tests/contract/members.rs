@@ -36,10 +36,8 @@ pub async fn concurrent_claims_on_a_name_have_one_winner(lab: &Lab) {
     assert_ne!(one.is_ok(), two.is_ok());
     let error = one.err().or(two.err()).unwrap();
     assert_eq!(error.kind, BackendErrorKind::NameConflict);
-    let (one, two) = futures::join!(
-        lab.backend.ensure_member(&lab.member_spec("c", &["true"])),
-        async { lab.backend.ensure_member(&lab.member_spec("c", &["true"])).await },
-    );
+    let twin = lab.member_spec("c", &["true"]);
+    let (one, two) = futures::join!(lab.backend.ensure_member(&twin), lab.backend.ensure_member(&twin));
     assert_eq!(one.unwrap(), two.unwrap());
 }
 

@@ -37,7 +37,15 @@ fn find() -> &'static Path {
 fn import(binary: &Path, content: &[u8], reference: &str) {
     let archive = archive(binary, content);
     let mut child = Command::new("docker")
-        .args(["import", "--change", "ENV PATH=/bin", "--change", "LABEL bottle-test=busybox", "-", reference])
+        .args([
+            "import",
+            "--change",
+            "ENV PATH=/bin",
+            "--change",
+            "LABEL bottle-test=busybox",
+            "-",
+            reference,
+        ])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
@@ -59,7 +67,12 @@ fn archive(binary: &Path, content: &[u8]) -> Vec<u8> {
         file(dir, tar::EntryType::Directory, mode, b"");
     }
     file("bin/busybox", tar::EntryType::Regular, 0o755, content);
-    file("etc/passwd", tar::EntryType::Regular, 0o644, b"root:x:0:0::/root:/bin/sh\nagent:x:1000:1000::/data:/bin/sh\n");
+    file(
+        "etc/passwd",
+        tar::EntryType::Regular,
+        0o644,
+        b"root:x:0:0::/root:/bin/sh\nagent:x:1000:1000::/data:/bin/sh\n",
+    );
     file("etc/group", tar::EntryType::Regular, 0o644, b"root:x:0:\nagent:x:1000:\n");
     let applets = Command::new(binary).arg("--list").output().unwrap().stdout;
     // The list names busybox itself: a link of that name would replace the program.

@@ -15,7 +15,6 @@ mod hardening;
 mod io;
 mod network;
 mod owned;
-mod subnets;
 
 use std::sync::Arc;
 use std::time::Duration;
