@@ -16,7 +16,6 @@ pub mod images;
 mod io;
 mod network;
 mod owned;
-mod subnets;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -11,10 +11,10 @@ use bollard::models::{Ipam, IpamConfig, Network, NetworkCreateRequest};
 use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions};
 use ipnet::Ipv4Net;
 
+use super::super::subnets;
 use super::super::{BackendError, BackendErrorKind, BackendResult, Op, Subject, labels};
 use super::classify::Meaning;
 use super::engine::{Engine, is_missing, meaning};
-use super::subnets;
 use crate::ids::BottleId;
 use crate::plan::spec::{Endpoint, Ground, GroundSpec, Ownership, Zone};
 
