@@ -15,10 +15,25 @@
 pub mod address;
 pub mod allowlist;
 pub mod client_hello;
+pub mod command;
+pub mod config;
+mod dial;
 pub mod dlp;
 pub mod duration;
+pub mod error;
 pub mod first_bytes;
+pub mod health;
 pub mod host;
+mod kill_switch;
+mod log;
+mod main_listener;
+pub mod policy;
+mod rate;
+pub mod scan_api;
+pub mod scan_message;
+mod server;
+mod tunnel;
+pub mod url_verdict;
 
 /// What this engine calls itself in `/health`, `engine_version` and `bottle-gate version`.
 pub const ENGINE_VERSION: &str = concat!("builtin-", env!("CARGO_PKG_VERSION"));

@@ -15,7 +15,7 @@ fn github() -> String {
 const CRC: &str = "0smkjE";
 
 fn aws() -> String {
-    ["AKIA", "IOSFODNN7EXAMPLE"].concat()
+    ["AKIA", "2E0A8F3BI44C99QT"].concat()
 }
 
 fn scanner() -> Scanner {
