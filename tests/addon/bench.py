@@ -235,8 +235,9 @@ class Upstream:
                     writer.write(piece)
                     await writer.drain()
                 if pieces[0].startswith(b"HTTP/1.1 101"):
+                    self.after_101 = frames = []
                     while data := await reader.read(65536):
-                        self.after_101.append(data)
+                        frames.append(data)
         writer.close()
 
 

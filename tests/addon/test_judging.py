@@ -103,6 +103,19 @@ class Judging(Scene):
         self.assert_denied(self.post("--XX\r\n\r\nx\r\n", multipart), "BOTTLE-body")
         self.assert_denied(self.post("x", "multipart/form-data"), "BOTTLE-body")
 
+    def test_exact_secret_in_the_url(self) -> None:
+        escaped = "".join(f"%{ord(c):02x}" for c in EXACT)
+        for path in (f"/?q={escaped}", f"/{escaped.replace('%', '%25')}", f"/{EXACT}"):
+            with self.subTest(path=path):
+                self.assert_denied(self.ask(path=path), "DLP-Bottle Secret 1")
+
+    def test_odd_text(self) -> None:
+        references = "".join(f"&#{ord(c)};" for c in AWS_KEY)
+        self.assert_denied(self.post(f"<a>{references}</a>", "application/xml"), "DLP-AWS Access ID")
+        self.assert_denied(self.post(AWS_KEY[:10].encode() + b"\0" + AWS_KEY[10:].encode(), "text/plain"), "DLP-AWS Access ID")
+        self.assert_denied(self.post(b"caf\xe9 " + AWS_KEY[:18].encode() + b"\0LE", "text/plain"), "DLP-AWS Access ID")
+        self.assert_denied(self.post(b"x", "text/plain; charset=utf-7"), "BOTTLE-body")
+
     def test_claimed_json_that_is_not(self) -> None:
         self.assert_denied(self.post("{'a': 1,}"), "BOTTLE-body")
         self.assert_denied(self.post(b"\xff\x00\x01{}"), "BOTTLE-body")

@@ -175,6 +175,7 @@ class Refusals(Scene):
         large = b"a" * ((2 << 20) + 1)
         reply = self.post(large, "text/plain")
         self.assertEqual((reply.status, reply.headers["x-bottle-verdict"]), (413, "deny"))
+        self.interceptor.wait("audit", rule_ids=["BOTTLE-body-limit"], verdict="deny")
         connection = self.connection()
         connection.request("POST", "/", iter([large[: 1 << 20]] * 3), {"Content-Type": "text/plain"}, encode_chunked=True)
         reply = connection.getresponse()
@@ -236,6 +237,7 @@ class Refusals(Scene):
         reply = self.ask()
         self.assertEqual((reply.status, reply.headers["x-bottle-verdict"]), (502, "unavailable"))
         self.assertNotIn(b"127.0.0.1", reply.body)
+        self.interceptor.wait("audit", verdict="unavailable", host="api.test")
 
     def test_upstream_with_a_foreign_certificate(self) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -297,10 +297,23 @@ class Guard:
         response, host = flow.response, flow.request.host
         assert response is not None
         _drop_own_headers(response.headers)
+        response.data.reason = self.broker.scrub(response.data.reason, host)
         self.broker.scrub_headers(response.headers, host)
         packed = response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity")
         if response.status_code != 101 and not (packed and self.broker.owns(host)):
             response.stream = self.broker.stream(host)
+
+    async def error(self, flow: http.HTTPFlow) -> None:
+        """Audits what mitmproxy refused by itself, and upstreams that failed after an allow."""
+        if flow.metadata.get(_OWN_RESPONSE) or flow.error is None:
+            return
+        outcome = _outcome_of_error(flow.error.msg)
+        if outcome is None:
+            return
+        try:
+            await self._audit(flow, "http", outcome, time.monotonic())
+        except Exception as error:
+            self.fault("error", error)
 
     def response(self, flow: http.HTTPFlow) -> None:
         """Scrubs what could not be streamed: packed bodies and trailers."""
@@ -375,6 +388,17 @@ def header_fields(request: http.Request) -> Extract:
 def _drop_own_headers(headers: http.Headers) -> None:
     for name in [n for n in headers if n.lower().startswith(OWN_PREFIX)]:
         headers.pop(name, None)
+
+
+def _outcome_of_error(message: str) -> Deny | Unavailable | None:
+    """The meaning of mitmproxy's error text; None for a client that went away."""
+    if "body_size_limit" in message:
+        return Deny(["BOTTLE-body-limit"], "")
+    if "from client, refusing" in message or message.startswith(("Invalid request", "mitmproxy received")):
+        return Deny(["BOTTLE-protocol"], "")
+    if "killed" in message or "client" in message.lower():
+        return None
+    return Unavailable("upstream")
 
 
 def _outcome(outcome: Verdict | Deny | Unavailable) -> tuple[list[str], str, str]:
