@@ -9,7 +9,6 @@ from typing import Any
 
 from bottle_addon.refusal import Unavailable
 
-
 MOST_PENDING_BYTES = 1 << 20
 
 

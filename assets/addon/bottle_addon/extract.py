@@ -65,9 +65,7 @@ class _Pairs(list[tuple[str, Any]]):
 
 
 def _parse_json(text: str) -> Any:
-    return json.loads(
-        text, object_pairs_hook=_Pairs, parse_int=_Number, parse_float=_Number, parse_constant=_Number
-    )
+    return json.loads(text, object_pairs_hook=_Pairs, parse_int=_Number, parse_float=_Number, parse_constant=_Number)
 
 
 def _walk_json(root: Any, out: Extract, limit: int) -> None:

@@ -16,7 +16,9 @@ from functools import wraps
 from typing import Any
 
 from mitmproxy import http
+from mitmproxy.connection import Client
 from mitmproxy.proxy import layer
+from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from bottle_addon.audit import audit_event, hashed_path
@@ -39,7 +41,9 @@ _HARMLESS = {
     "host": re.compile(r"[a-z0-9.:-]{1,260}", re.IGNORECASE),
     "content-length": re.compile(r"\d{1,12}"),
     "connection": re.compile(r"(?:keep-alive|close|upgrade)(?:, ?(?:keep-alive|upgrade))?", re.IGNORECASE),
-    "accept-encoding": re.compile(r"(?:(?:gzip|x-gzip|deflate|br|zstd|compress|identity|\*)(?:;q=[01](?:\.\d{1,3})?)?(?:, ?|$))+"),
+    "accept-encoding": re.compile(
+        r"(?:(?:gzip|x-gzip|deflate|br|zstd|compress|identity|\*)(?:;q=[01](?:\.\d{1,3})?)?(?:, ?|$))+"
+    ),
     "content-encoding": re.compile(r"(?:(?:x-)?gzip|deflate|br|zstd|identity)(?:, ?(?:gzip|deflate|br|zstd))*"),
 }
 
@@ -76,6 +80,7 @@ class Guard:
         self.started = asyncio.Event()
         self.probe_nonces: set[str] = set()
         self.probe_ports: set[int] = set()
+        self._ssh_flows: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.use(rules)
 
@@ -102,7 +107,7 @@ class Guard:
     def next_layer(self, nextlayer: layer.NextLayer) -> None:
         """Decides the protocol; on failure no layer is set and the connection stays mute."""
         if nextlayer.layer is None:
-            nextlayer.layer = choose(nextlayer, self._ssh_for)
+            nextlayer.layer = choose(nextlayer, self.rules.policy.ssh, self._open_ssh)
 
     def server_connect(self, data: ServerConnectionHookData) -> None:
         """The gate is the only address this process ever dials."""
@@ -118,6 +123,7 @@ class Guard:
             self._check_open()
             if (request.host, request.port) in policy.ssh:
                 await self._audit(flow, "ssh", Verdict(), began)
+                self._ssh_flows[flow.client_conn.id] = flow.id
             else:
                 policy.check_destination(request.host, request.port)
         except (Deny, Unavailable) as refusal:
@@ -131,28 +137,29 @@ class Guard:
         """No DNS through the proxy."""
         flow.kill()
 
-    def _ssh_for(self, nextlayer: layer.NextLayer) -> SshTunnel | None:
-        address = nextlayer.context.server.address
-        if address is None or (address[0], address[1]) not in self.rules.policy.ssh:
-            return None
-        target = (address[0], address[1])
+    def client_disconnected(self, client: Client) -> None:
+        """Forgets which tunnel the connection carried."""
+        self._ssh_flows.pop(client.id, None)
+
+    def _open_ssh(self, context: Context, target: tuple[str, int]) -> SshTunnel:
         began = time.monotonic()
+        flow_id = self._ssh_flows.get(context.client.id, "")
 
         def finished(tally: Tally) -> None:
-            task = asyncio.ensure_future(self._audit_tunnel(target, tally, began))
+            task = asyncio.ensure_future(self._audit_tunnel(flow_id, target, tally, began))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-        return SshTunnel(nextlayer.context, lambda: self._may_relay(target), finished)
+        return SshTunnel(context, lambda: self._may_relay(target), finished)
 
     def _may_relay(self, target: tuple[str, int]) -> bool:
         return not self.halted and not self._out.broken and target in self.rules.policy.ssh
 
-    async def _audit_tunnel(self, target: tuple[str, int], tally: Tally, began: float) -> None:
+    async def _audit_tunnel(self, flow_id: str, target: tuple[str, int], tally: Tally, began: float) -> None:
         event = audit_event(
             bottle=self._bottle,
             kind="ssh",
-            flow_id=f"ssh-{id(tally):x}",
+            flow_id=flow_id,
             method="CLOSE",
             host=target[0],
             path=f":{target[1]}",
@@ -255,7 +262,12 @@ class Guard:
             log.error("a refusal could not be audited")
 
     async def _audit(
-        self, flow: http.HTTPFlow, kind: str, outcome: Verdict | Deny | Unavailable, began: float, size: int | None = None
+        self,
+        flow: http.HTTPFlow,
+        kind: str,
+        outcome: Verdict | Deny | Unavailable,
+        began: float,
+        size: int | None = None,
     ) -> None:
         """Writes the line; a decision whose line is not written is no permission."""
         request, mask = flow.request, self.rules.exact.mask

@@ -86,12 +86,17 @@ class Judge:
             if name is not None:
                 self._settle(Finding((f"DLP-{name}",), ""), rules, verdict)
 
-    async def _ask_all(self, flow_id: str, url: str | None, fields: list[Field], rules: Rules, verdict: Verdict) -> None:
+    async def _ask_all(
+        self, flow_id: str, url: str | None, fields: list[Field], rules: Rules, verdict: Verdict
+    ) -> None:
         generation = rules.policy.generation
         fresh, keys = self._unknown(fields, generation)
         jobs = [self._ask_batch(flow_id, batch, rules, verdict) for batch in self._batches(fresh)]
         jobs += [
-            self._ask_text(flow_id, chunk, rules, verdict) for text in fresh if len(text) > SMALL_CHARS for chunk in _chunks(text)
+            self._ask_text(flow_id, chunk, rules, verdict)
+            for text in fresh
+            if len(text) > SMALL_CHARS
+            for chunk in _chunks(text)
         ]
         if url is not None:
             jobs.append(self._ask(flow_id, "url", url, rules, verdict))
