@@ -79,7 +79,7 @@ class Guard:
         self.halted = False
         self.started = asyncio.Event()
         self.probe_nonces: set[str] = set()
-        self.probe_ports: set[int] = set()
+        self.probe_peers: set[tuple[str, int]] = set()
         self._ssh_flows: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.use(rules)
@@ -289,7 +289,7 @@ class Guard:
                 scan_id=scan_id,
                 generation=self.rules.policy.generation,
                 ms=(time.monotonic() - began) * 1000,
-                probe=flow.client_conn.peername[1] in self.probe_ports,
+                probe=flow.client_conn.peername[:2] in self.probe_peers,
             )
         )
 
