@@ -65,6 +65,15 @@ impl DockerBackend {
         engine.isolated_gateway = facts::parts(&version.version.unwrap_or_default()) >= (28, 0, 0);
         Ok(Self { engine: Arc::new(engine) })
     }
+
+    /// Makes or finds the shared egress network and gives its subnet. A launch does it too; whoever puts a
+    /// service behind that network needs it earlier. Idempotent.
+    ///
+    /// # Errors
+    /// `NameConflict`, `NoAddressSpace`, or the engine's.
+    pub async fn ensure_shared(&self, name: &str, pool: ipnet::Ipv4Net) -> BackendResult<ipnet::Ipv4Net> {
+        network::ensure_shared(&self.engine, name, pool).await
+    }
 }
 
 #[async_trait]

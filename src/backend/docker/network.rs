@@ -102,6 +102,17 @@ pub(super) async fn ensure_ground(engine: &Engine, spec: &GroundSpec) -> Backend
     }
 }
 
+/// Makes or finds the shared network alone; gives its subnet. Its first host address is the engine host's.
+pub(super) async fn ensure_shared(engine: &Engine, name: &str, pool: Ipv4Net) -> BackendResult<Ipv4Net> {
+    let existing = list(engine, HashMap::new()).await?;
+    let taken: Vec<Ipv4Net> = existing.iter().flat_map(subnets_of).collect();
+    let candidates = Mutex::new(subnets::shared(pool, taken));
+    let wanted = Wanted { name, claim: Claim::Shared, pool };
+    let ensured =
+        ensure(engine, &wanted, &existing, &candidates, |subnet| shared_request(name, subnet)).await?;
+    Ok(ensured.subnet)
+}
+
 /// The first host address is the gateway's and stays empty; members follow.
 fn addresses(spec: &GroundSpec, int: Ipv4Net, mid: Ipv4Net) -> Ground {
     let at = |net: Ipv4Net, offset: u32| (u32::from(net.network()) + offset).into();
