@@ -1,1 +1,332 @@
-//! messages
+//! Every message and reply that crosses an actor boundary. Data only, no behaviour.
+//!
+//! A variant is the imperative verb of the handle method it serves; an event is a past participle.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::RpcReplyPort;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::backend::{BackendError, BackendErrorKind, ExecControl, LogOptions, MemberStats, Output};
+use crate::egress::AuditRecord;
+use crate::ids::{Fingerprint, MemberId, Role, Secret, Slug};
+use crate::plan::spec::{ExecUser, Ground, TtySize};
+
+pub use crate::actors::bottle::phase::{EndReason, Step};
+pub use crate::actors::supervision::ExitReason;
+
+/// A command for the agent container. See [`Bottle::exec`](crate::Bottle::exec).
+#[derive(Clone, Debug)]
+pub struct ExecRequest {
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// Added to the bottle's environment.
+    pub env: Vec<(String, Secret<String>)>,
+    /// Working directory; default `/workspace`.
+    pub cwd: Option<String>,
+    /// As whom; default the agent user.
+    pub user: ExecUser,
+    /// A terminal of this size; default separate pipes.
+    pub tty: Option<TtySize>,
+    /// Whether standard input is open; default closed.
+    pub stdin: bool,
+    /// After this long everything the command started is killed; default never.
+    pub timeout: Option<Duration>,
+}
+
+impl ExecRequest {
+    /// A command as the agent user, with pipes, no input and no time-out.
+    pub fn new<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            argv: argv.into_iter().map(Into::into).collect(),
+            env: Vec::new(),
+            cwd: None,
+            user: ExecUser::Agent,
+            tty: None,
+            stdin: false,
+            timeout: None,
+        }
+    }
+
+    /// With a time-out after which all the command started is killed.
+    #[must_use]
+    pub fn timeout(mut self, after: Duration) -> Self {
+        self.timeout = Some(after);
+        self
+    }
+
+    /// With open standard input.
+    #[must_use]
+    pub fn stdin(mut self) -> Self {
+        self.stdin = true;
+        self
+    }
+
+    /// With a terminal.
+    #[must_use]
+    pub fn tty(mut self, size: TtySize) -> Self {
+        self.tty = Some(size);
+        self
+    }
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExecEnd {
+    /// By itself, with this exit code.
+    Exited(i64),
+    /// Its time-out passed and all it had started was killed.
+    TimedOut,
+    /// The bottle was closed, or the session dropped, before it ended.
+    Cancelled,
+}
+
+/// A running command: what the exec worker gives to the caller. Wrapped by [`ExecSession`](crate::ExecSession).
+pub struct ExecStreams {
+    /// Input, when asked for. Bounded: a full channel is back-pressure.
+    pub stdin: Option<mpsc::Sender<bytes::Bytes>>,
+    /// Output in order. Bounded: a slow reader slows the command, never the runtime.
+    pub output: mpsc::Receiver<Output>,
+    /// Resize and kill.
+    pub control: Arc<dyn ExecControl>,
+    /// Resolves once, after the output has ended.
+    pub end: oneshot::Receiver<Result<ExecEnd, BackendError>>,
+}
+
+impl std::fmt::Debug for ExecStreams {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ExecStreams").finish_non_exhaustive()
+    }
+}
+
+/// Why an operation on a bottle failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OperationError {
+    /// The bottle is not in a phase that allows it.
+    #[error("bottle {slug} is {phase}")]
+    NotReady {
+        /// Which bottle.
+        slug: Slug,
+        /// Its phase.
+        phase: &'static str,
+    },
+    /// The engine failed.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// A host file could not be read or written.
+    #[error("copy {path}")]
+    Host {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The command's time-out passed; it and all it started were killed.
+    #[error("command timed out after {after:?} and was killed")]
+    TimedOut {
+        /// The time-out.
+        after: Duration,
+        /// What it had printed to standard output, up to the capture limit.
+        stdout: Vec<u8>,
+        /// What it had printed to standard error, up to the capture limit.
+        stderr: Vec<u8>,
+    },
+    /// The bottle was closed meanwhile.
+    #[error("bottle {0} was closed")]
+    Closed(Slug),
+    /// The deadline passed without an answer.
+    #[error("no answer from bottle {slug} within {after:?}")]
+    Deadline {
+        /// Which bottle.
+        slug: Slug,
+        /// The deadline.
+        after: Duration,
+    },
+}
+
+/// Copies between host and agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyRequest {
+    /// The path on the host.
+    pub host: PathBuf,
+    /// The path in the agent container.
+    pub inside: String,
+}
+
+/// What was removed and what could not be.
+#[derive(Clone, Debug, Default)]
+pub struct CloseReport {
+    /// Why the bottle ended.
+    pub reason: Option<EndReason>,
+    /// Names of what was removed, in order.
+    pub removed: Vec<String>,
+    /// What could not be removed, and why. `cleanup` finds it again.
+    pub failed: Vec<Arc<BackendError>>,
+}
+
+/// What an observer sees of a bottle.
+#[derive(Clone, Debug)]
+pub struct BottleStatus {
+    /// Phase word: launching, ready, closing, gone.
+    pub phase: &'static str,
+    /// Set once it is gone.
+    pub report: Option<Arc<CloseReport>>,
+    /// Fingerprint of the bottle's certificate.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+/// Something that happened in a bottle, for embedders.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum BottleEvent {
+    /// The phase changed.
+    PhaseChanged(&'static str),
+    /// A member runs.
+    MemberStarted(Role),
+    /// A member ended.
+    MemberEnded(Role, ExitReason),
+    /// An egress decision.
+    Audited(Arc<AuditRecord>),
+}
+
+/// A launch that failed: the cause and what could not be removed, both.
+#[derive(Debug, thiserror::Error)]
+#[error("launch bottle {slug}: {step}")]
+pub struct LaunchFailure {
+    /// Which bottle.
+    pub slug: Slug,
+    /// The step that failed.
+    pub step: Step,
+    /// Why.
+    #[source]
+    pub source: StepError,
+}
+
+impl LaunchFailure {
+    /// Whether the launch may succeed under the next name.
+    pub fn is_name_conflict(&self) -> bool {
+        matches!(&self.source, StepError::Backend(error) if error.kind == BackendErrorKind::NameConflict)
+    }
+}
+
+/// Why a launch step failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StepError {
+    /// The engine failed.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// A host file could not be read.
+    #[error(transparent)]
+    Host(#[from] crate::plan::provision::HostFileError),
+    /// The certificate authority could not be made.
+    #[error(transparent)]
+    Ca(#[from] crate::egress::CaError),
+    /// The sidecars' configuration could not be rendered.
+    #[error(transparent)]
+    Material(#[from] crate::plan::launch_material::LaunchMaterialError),
+    /// A member ended instead of becoming ready.
+    #[error("the {role} container {exit}; its last words: {tail}")]
+    MemberEnded {
+        /// Which.
+        role: Role,
+        /// How.
+        exit: ExitReason,
+        /// The last lines it printed.
+        tail: String,
+    },
+    /// The probe answered no.
+    #[error("the chain does not behave: {0}")]
+    ProbeRefused(String),
+    /// A command inside failed.
+    #[error("{command} exited with code {code}: {output}")]
+    Command {
+        /// Its name.
+        command: &'static str,
+        /// Its exit code.
+        code: i64,
+        /// Its last output.
+        output: String,
+    },
+    /// A child actor failed.
+    #[error("{0}")]
+    Actor(String),
+    /// The bottle was closed during its launch.
+    #[error("the bottle was closed during its launch")]
+    Closed,
+    /// The launch deadline passed.
+    #[error("not ready within {0:?}")]
+    Deadline(Duration),
+}
+
+/// Messages of the bottle supervisor.
+#[derive(Debug)]
+pub enum BottleMsg {
+    /// [`Runtime::launch`](crate::Runtime::launch): the first message.
+    Launch,
+    /// [`Bottle::exec`](crate::Bottle::exec) and its relatives.
+    Exec(ExecRequest, RpcReplyPort<Result<ExecStreams, OperationError>>),
+    /// [`Bottle::cp_in`](crate::Bottle::cp_in).
+    CpIn(CopyRequest, RpcReplyPort<Result<(), OperationError>>),
+    /// [`Bottle::cp_out`](crate::Bottle::cp_out).
+    CpOut(CopyRequest, RpcReplyPort<Result<(), OperationError>>),
+    /// [`Bottle::logs`](crate::Bottle::logs).
+    Logs(Role, LogOptions, RpcReplyPort<Result<mpsc::Receiver<Output>, OperationError>>),
+    /// [`Bottle::stats`](crate::Bottle::stats).
+    Stats(Role, RpcReplyPort<Result<MemberStats, OperationError>>),
+    /// [`Bottle::close`](crate::Bottle::close).
+    Close,
+    /// From the ground task.
+    GroundMade(Result<Ground, BackendError>),
+    /// From a container worker.
+    Member(Role, MemberEvent),
+    /// From the provisioner.
+    Provisioned(Result<(), (Step, StepError)>),
+    /// From the teardown task.
+    TornDown(CloseReport),
+    /// From a timer.
+    LaunchDeadlinePassed,
+    /// From a timer: ask for the probe again.
+    ProbeAgain,
+}
+
+/// What a container worker reports.
+#[derive(Debug)]
+pub enum MemberEvent {
+    /// It is created; archives may go in.
+    Created(MemberId),
+    /// It runs; for mitmproxy: its addon listens.
+    Ready,
+    /// A step towards that failed.
+    Failed(StepError),
+    /// It ended.
+    Ended(ExitReason),
+    /// The probe's answer: `Err` says what did not behave.
+    Probed(Result<(), String>),
+    /// An egress decision.
+    Audited(Box<AuditRecord>),
+}
+
+/// Messages of a container worker.
+#[derive(Debug)]
+pub enum ContainerMsg {
+    /// The first message: ensure, attach, start, watch.
+    Run,
+    /// A line for its standard input.
+    Control(Secret<String>),
+    /// From its task: nothing more will come.
+    Ended,
+}
+
+/// Messages of the root supervisor.
+#[derive(Debug)]
+pub enum RootMsg {
+    /// [`Runtime::launch`](crate::Runtime::launch).
+    Spawn(Box<crate::actors::bottle::BottleArgs>, RpcReplyPort<Result<ractor::ActorRef<BottleMsg>, String>>),
+    /// [`Runtime::shutdown`](crate::Runtime::shutdown): refuse new bottles, close those that live.
+    Shutdown(RpcReplyPort<Vec<(Slug, Arc<CloseReport>)>>),
+}

@@ -25,6 +25,8 @@ pub const HOST: &str = "bottle.host";
 pub const BOOT: &str = "bottle.boot";
 /// `true` when the bottle may outlive its owner.
 pub const DETACHED: &str = "bottle.detached";
+/// SHA-256 of a member's specification without its ownership: tells whether a found one is the one that is wanted.
+pub const SPEC: &str = "bottle.spec";
 /// Marks the shared network, which belongs to no bottle.
 pub const SHARED: &str = "bottle.shared";
 

@@ -5,9 +5,13 @@
 //! place may finish it after the future was dropped), so teardown goes by [`Backend::owned`], never by what
 //! a caller remembers. Design: `docs/architecture.md`.
 
+pub mod docker;
 pub mod error;
 pub mod labels;
+#[cfg(feature = "testing")]
+pub mod memory;
 pub mod streams;
+mod subnets;
 
 use async_trait::async_trait;
 use std::fmt::Debug;

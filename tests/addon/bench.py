@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 import unittest
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ def mint_ca(name: str) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     """A P-256 CA with the SHA-1 key identifier that mitmproxy's leaves refer to."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
     builder = (
         x509.CertificateBuilder()
@@ -65,7 +65,7 @@ def pem(item: Any) -> str:
 def mint_leaf(ca: x509.Certificate, ca_key: Any, hosts: list[str]) -> tuple[str, str]:
     """Certificate and key of a server."""
     key = ec.generate_private_key(ec.SECP256R1())
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     builder = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0])]))
@@ -78,6 +78,16 @@ def mint_leaf(ca: x509.Certificate, ca_key: Any, hosts: list[str]) -> tuple[str,
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
     )
     return pem(builder.sign(ca_key, hashes.SHA256())), pem(key)
+
+
+def server_tls(certificate: str, key: str) -> ssl.SSLContext:
+    """A server context; the standard library reads the chain from files only."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(certificate + key)
+        file.flush()
+        context.load_cert_chain(file.name)
+    return context
 
 
 class Loop:
@@ -235,8 +245,9 @@ class Upstream:
                     writer.write(piece)
                     await writer.drain()
                 if pieces[0].startswith(b"HTTP/1.1 101"):
+                    self.after_101 = frames = []
                     while data := await reader.read(65536):
-                        self.after_101.append(data)
+                        frames.append(data)
         writer.close()
 
 
@@ -280,7 +291,9 @@ class Interceptor:
             try:
                 event = self._queue.get(timeout=max(end - time.monotonic(), 0.01))
             except queue.Empty:
-                raise AssertionError(f"no {event_name} {fields}; events {self.events[-5:]}; stderr {self.log()}") from None
+                raise AssertionError(
+                    f"no {event_name} {fields}; events {self.events[-5:]}; stderr {self.log()}"
+                ) from None
             if event["event"] == event_name and all(event.get(k) == v for k, v in fields.items()):
                 return event
 
@@ -361,13 +374,7 @@ class Scene(unittest.TestCase):
         cls.hosts = ["api.test", "other.test", "a.wild.test", "plain.test"]
         cls.gate = Gate({*cls.hosts}, "t" * 64)
         upstream_ca, upstream_key = mint_ca("upstream CA")
-        certificate, key = mint_leaf(upstream_ca, upstream_key, cls.hosts)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        with tempfile.NamedTemporaryFile("w") as file:
-            file.write(certificate + key)
-            file.flush()
-            context.load_cert_chain(file.name)
-        cls.upstream = Upstream(context)
+        cls.upstream = Upstream(server_tls(*mint_leaf(upstream_ca, upstream_key, cls.hosts)))
         cls.plain = Upstream(None)
         cls.gate.targets = {f"{h}:443": cls.upstream.port for h in cls.hosts} | {"plain.test:80": cls.plain.port}
         ca, ca_key = mint_ca("bottle CA")
@@ -406,12 +413,21 @@ class Scene(unittest.TestCase):
         self.addCleanup(connection.close)
         return connection
 
-    def ask(self, method: str = "GET", path: str = "/", body: Any = None, headers: dict | None = None, host: str = "api.test") -> Reply:
+    def ask(
+        self,
+        method: str = "GET",
+        path: str = "/",
+        body: Any = None,
+        headers: dict | None = None,
+        host: str = "api.test",
+    ) -> Reply:
         connection = self.connection(host)
         connection.request(method, path, body, headers or {})
         return Reply(connection.getresponse())
 
-    def post(self, body: bytes | str, content_type: str = "application/json", host: str = "api.test", **headers: str) -> Reply:
+    def post(
+        self, body: bytes | str, content_type: str = "application/json", host: str = "api.test", **headers: str
+    ) -> Reply:
         sent = {"Content-Type": content_type} | {k.replace("_", "-"): v for k, v in headers.items()}
         return self.ask("POST", "/v1", body, sent, host)
 

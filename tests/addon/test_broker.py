@@ -13,7 +13,12 @@ from bench import REAL, Scene
 
 class BrokerTest(Scene):
     def test_agents_credentials_are_replaced(self) -> None:
-        sent = {"Authorization": "Bearer placeholder", "x-api-key": "placeholder", "Cookie": "a=b", "Proxy-Authorization": "Basic eDp5"}
+        sent = {
+            "Authorization": "Bearer placeholder",
+            "x-api-key": "placeholder",
+            "Cookie": "a=b",
+            "Proxy-Authorization": "Basic eDp5",
+        }
         self.assertEqual(self.ask(headers=sent).status, 200)
         arrived = self.upstream.arrived[0][1]
         self.assertEqual(arrived["authorization"], f"Bearer {REAL}")
@@ -32,7 +37,9 @@ class BrokerTest(Scene):
 
     def test_real_value_sent_by_the_agent_is_refused(self) -> None:
         self.assert_denied(self.post(json.dumps([f"x {REAL}"])), "DLP-Credential TOKEN")
-        self.assert_denied(self.ask(headers={"Authorization": f"Bearer {REAL}"}, host="other.test"), "DLP-Credential TOKEN")
+        self.assert_denied(
+            self.ask(headers={"Authorization": f"Bearer {REAL}"}, host="other.test"), "DLP-Credential TOKEN"
+        )
 
     def test_echo_is_scrubbed(self) -> None:
         encoded = base64.b64encode(f"x:{REAL}".encode()).decode()

@@ -81,7 +81,11 @@ class Judging(Scene):
 
     def test_bombs(self) -> None:
         zeros = bytes(64 << 20)
-        for name, data in (("gzip", gzip.compress(zeros)), ("br", brotli.compress(zeros, quality=1)), ("zstd", zstandard.compress(zeros))):
+        for name, data in (
+            ("gzip", gzip.compress(zeros)),
+            ("br", brotli.compress(zeros, quality=1)),
+            ("zstd", zstandard.compress(zeros)),
+        ):
             with self.subTest(encoding=name):
                 self.assert_denied(self.post(data, Content_Encoding=name), "BOTTLE-body-limit")
 
@@ -92,8 +96,8 @@ class Judging(Scene):
         parts = (
             f'--XX\r\nContent-Disposition: form-data; name="f"; filename="{AWS_KEY}"\r\n\r\nx\r\n--XX--\r\n',
             f'--XX\r\nContent-Disposition: form-data; name="f"\r\n\r\n{AWS_KEY}\r\n--XX--\r\n',
-            f'--XX\r\nContent-Type: application/json\r\n\r\n{json.dumps([AWS_KEY])}\r\n--XX--',
-            f'--XX\r\nContent-Transfer-Encoding: base64\r\n\r\n{base64.b64encode(AWS_KEY.encode()).decode()}\r\n--XX--',
+            f"--XX\r\nContent-Type: application/json\r\n\r\n{json.dumps([AWS_KEY])}\r\n--XX--",
+            f"--XX\r\nContent-Transfer-Encoding: base64\r\n\r\n{base64.b64encode(AWS_KEY.encode()).decode()}\r\n--XX--",
             f"{AWS_KEY}\r\n--XX\r\n\r\nx\r\n--XX--",
             f"--XX\r\n\r\nx\r\n--XX--\r\n{AWS_KEY}",
         )
@@ -102,6 +106,21 @@ class Judging(Scene):
                 self.assert_denied(self.post(body, multipart), "DLP-AWS Access ID")
         self.assert_denied(self.post("--XX\r\n\r\nx\r\n", multipart), "BOTTLE-body")
         self.assert_denied(self.post("x", "multipart/form-data"), "BOTTLE-body")
+
+    def test_exact_secret_in_the_url(self) -> None:
+        escaped = "".join(f"%{ord(c):02x}" for c in EXACT)
+        for path in (f"/?q={escaped}", f"/{escaped.replace('%', '%25')}", f"/{EXACT}"):
+            with self.subTest(path=path):
+                self.assert_denied(self.ask(path=path), "DLP-Bottle Secret 1")
+
+    def test_odd_text(self) -> None:
+        references = "".join(f"&#{ord(c)};" for c in AWS_KEY)
+        self.assert_denied(self.post(f"<a>{references}</a>", "application/xml"), "DLP-AWS Access ID")
+        self.assert_denied(
+            self.post(AWS_KEY[:10].encode() + b"\0" + AWS_KEY[10:].encode(), "text/plain"), "DLP-AWS Access ID"
+        )
+        self.assert_denied(self.post(b"caf\xe9 " + AWS_KEY[:18].encode() + b"\0LE", "text/plain"), "DLP-AWS Access ID")
+        self.assert_denied(self.post(b"x", "text/plain; charset=utf-7"), "BOTTLE-body")
 
     def test_claimed_json_that_is_not(self) -> None:
         self.assert_denied(self.post("{'a': 1,}"), "BOTTLE-body")
@@ -173,11 +192,17 @@ class Judging(Scene):
     def test_image_with_a_secret_inside(self) -> None:
         self.assert_denied(self.post(self._image(EXACT.encode())), "DLP-Bottle Secret 1")
         self.upstream.arrived.clear()
-        self.assert_denied(self.post(self._image(b"\0" + base64.b64encode(EXACT.encode()) + b"\0")), "DLP-Bottle Secret 1")
+        self.assert_denied(
+            self.post(self._image(b"\0" + base64.b64encode(EXACT.encode()) + b"\0")), "DLP-Bottle Secret 1"
+        )
         self.assert_denied(self.post(self._image(b"\0" + AWS_KEY.encode() + b"\0")), "DLP-AWS Access ID")
 
     def test_text_called_an_image(self) -> None:
-        source = {"type": "base64", "media_type": "image/png", "data": base64.b64encode(f"key {AWS_KEY}".encode()).decode()}
+        source = {
+            "type": "base64",
+            "media_type": "image/png",
+            "data": base64.b64encode(f"key {AWS_KEY}".encode()).decode(),
+        }
         self.assert_denied(self.post(json.dumps(source)), "DLP-AWS Access ID")
         url = "data:text/plain;base64," + base64.b64encode(AWS_KEY.encode()).decode()
         self.assert_denied(self.post(json.dumps([url])), "DLP-AWS Access ID")
@@ -186,7 +211,9 @@ class Judging(Scene):
         noise = os.urandom(50_000)
         self.assertEqual(self.post(b"\xff\0\xfe" + noise, "application/octet-stream").status, 200)
         self.upstream.arrived.clear()
-        self.assert_denied(self.post(b"\xff\0\xfe" + noise + EXACT.encode(), "application/octet-stream"), "DLP-Bottle Secret 1")
+        self.assert_denied(
+            self.post(b"\xff\0\xfe" + noise + EXACT.encode(), "application/octet-stream"), "DLP-Bottle Secret 1"
+        )
         packed = gzip.compress(noise + b"\0" + AWS_KEY.encode() + b"\0")
         self.assert_denied(self.post(packed, "application/octet-stream"), "DLP-AWS Access ID")
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import socket
 import ssl
 import unittest
 
 import h2.config
 import h2.connection
 import h2.events
-from bench import AWS_KEY, Scene
+from bench import AWS_KEY, LOOP, Scene, Upstream, mint_ca, mint_leaf, server_tls
 
 
 class Refusals(Scene):
@@ -75,7 +74,12 @@ class Refusals(Scene):
 
     def test_sni_host_and_authority_must_agree(self) -> None:
         get = b"GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n"
-        for sni, host in (("other.test", b"api.test"), (None, b"api.test"), ("api.test", b"other.test"), ("api.test", b"api.test:444")):
+        for sni, host in (
+            ("other.test", b"api.test"),
+            (None, b"api.test"),
+            ("api.test", b"other.test"),
+            ("api.test", b"api.test:444"),
+        ):
             with self.subTest(sni=sni, host=host):
                 answer = self.tls_raw(get % host, sni=sni)
                 self.assertIn(b" 403 ", answer.split(b"\r\n")[0])
@@ -129,7 +133,12 @@ class Refusals(Scene):
         self.assertEqual(self.upstream.arrived, [])
 
     def test_raw_bytes_in_a_tunnel(self) -> None:
-        for data in (b"\x00\x01\x02raw bytes", b"SSH-2.0-x\r\n", b"EHLO x\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"):
+        for data in (
+            b"\x00\x01\x02raw bytes",
+            b"SSH-2.0-x\r\n",
+            b"EHLO x\r\n\r\n",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        ):
             with self.subTest(data=data), self.tunnel("api.test") as s:
                 s.settimeout(1)
                 s.sendall(data)
@@ -175,8 +184,11 @@ class Refusals(Scene):
         large = b"a" * ((2 << 20) + 1)
         reply = self.post(large, "text/plain")
         self.assertEqual((reply.status, reply.headers["x-bottle-verdict"]), (413, "deny"))
+        self.interceptor.wait("audit", rule_ids=["BOTTLE-body-limit"], verdict="deny")
         connection = self.connection()
-        connection.request("POST", "/", iter([large[: 1 << 20]] * 3), {"Content-Type": "text/plain"}, encode_chunked=True)
+        connection.request(
+            "POST", "/", iter([large[: 1 << 20]] * 3), {"Content-Type": "text/plain"}, encode_chunked=True
+        )
         reply = connection.getresponse()
         self.assertEqual((reply.status, reply.headers["x-bottle-verdict"]), (413, "deny"))
         self.assertEqual(self.upstream.arrived, [])
@@ -236,20 +248,10 @@ class Refusals(Scene):
         reply = self.ask()
         self.assertEqual((reply.status, reply.headers["x-bottle-verdict"]), (502, "unavailable"))
         self.assertNotIn(b"127.0.0.1", reply.body)
+        self.interceptor.wait("audit", verdict="unavailable", host="api.test")
 
     def test_upstream_with_a_foreign_certificate(self) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        from bench import Upstream, mint_ca, mint_leaf
-        import tempfile
-
-        ca, key = mint_ca("stranger")
-        for hosts, issuer in ((["other.test"], (ca, key)),):
-            certificate, leaf_key = mint_leaf(*issuer, hosts)
-            with tempfile.NamedTemporaryFile("w") as file:
-                file.write(certificate + leaf_key)
-                file.flush()
-                context.load_cert_chain(file.name)
-        stranger = Upstream(context)
+        stranger = Upstream(server_tls(*mint_leaf(*mint_ca("stranger"), ["other.test"])))
         good = self.gate.targets["other.test:443"]
         self.gate.targets["other.test:443"] = stranger.port
         self.addCleanup(self.gate.targets.__setitem__, "other.test:443", good)
@@ -263,7 +265,6 @@ class Ssh(Scene):
         super().setUp()
         self.banner = b"SSH-2.0-test\r\n"
         self.received: list[bytes] = []
-        from bench import LOOP
 
         async def serve(reader, writer):
             writer.write(self.banner)
@@ -287,8 +288,8 @@ class Ssh(Scene):
             s.recv(4096)
         self.assertTrue(got.startswith(self.banner))
         self.assertEqual(self.gate.connects, ["CONNECT git.test:22 HTTP/1.1"])
-        self.interceptor.wait("audit", kind="ssh", method="CONNECT", host="git.test", verdict="allow")
-        end = self.interceptor.wait("audit", kind="ssh", method="CLOSE")
+        begin = self.interceptor.wait("audit", kind="ssh", method="CONNECT", host="git.test", verdict="allow")
+        end = self.interceptor.wait("audit", kind="ssh", method="CLOSE", flow_id=begin["flow_id"])
         self.assertEqual((end["bytes"], end["verdict"], end["path"]), (16 + 20, "allow", ":22"))
         self.assertGreater(end["bytes_received"], 16)
 

@@ -55,7 +55,9 @@ class Scrubbing(unittest.TestCase):
         scrubber = Scrubber(value)
         dice = random.Random(4242)
         for _ in range(500):
-            text = b"".join(dice.choice([value.encode(), b"abc", b"abcabc", b" x ", value[:9].encode()]) for _ in range(6))
+            text = b"".join(
+                dice.choice([value.encode(), b"abc", b"abcabc", b" x ", value[:9].encode()]) for _ in range(6)
+            )
             stream = StreamScrubber([scrubber])
             out, rest = b"", text
             while rest:

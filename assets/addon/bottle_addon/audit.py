@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
@@ -45,7 +45,7 @@ def audit_event(
     """One decision as the event that goes to the runtime; `path` must be hashed already."""
     return {
         "event": "audit",
-        "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "bottle": bottle,
         "kind": kind,
         "flow_id": flow_id,

@@ -9,6 +9,8 @@ from typing import Any
 
 from bottle_addon.refusal import Unavailable
 
+MOST_PENDING_BYTES = 1 << 20
+
 
 class EventStream:
     """Writes lines to a file descriptor without ever blocking the loop."""
@@ -43,6 +45,8 @@ class EventStream:
         """Queues a line that nobody waits for."""
         if self._dead:
             raise Unavailable("the audit stream is broken")
+        if len(self._pending) > MOST_PENDING_BYTES:
+            raise Unavailable("the audit stream is blocked")
         self._pending += json.dumps(event, separators=(",", ":")).encode() + b"\n"
         self._flush()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from dataclasses import dataclass, field
@@ -15,6 +16,9 @@ from bottle_addon.refusal import Deny
 
 DEEPEST_NESTING = 5
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})")
+_CHARSET = re.compile(r'charset="?([^\s;"]*)', re.IGNORECASE)
+_KNOWN_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin1", "windows-1252", "utf-16"})
+_PRINTABLE = bytes([9, 10, 13, *range(32, 127)])
 _MOSTLY_UTF16 = re.compile(rb"(?:[\x09-\x7e]\0){8}|(?:\0[\x09-\x7e]){8}")
 
 
@@ -34,14 +38,17 @@ class Extract:
     blobs: list[bytes] = field(default_factory=list)
 
     def add(self, text: str, is_value: bool = True) -> None:
-        """Records a string, and its form without backslash escapes when it has some."""
+        """Records a string, and its form without backslash or character-reference escapes when it has some."""
         if not text:
             return
         self.fields.append(Field(text, is_value))
+        plain = text
         if "\\u" in text or "\\x" in text:
-            plain = _ESCAPE.sub(lambda m: chr(int(m.group(1) or m.group(2), 16)), text)
-            if plain != text:
-                self.fields.append(Field(plain, False))
+            plain = _ESCAPE.sub(lambda m: chr(int(m.group(1) or m.group(2), 16)), plain)
+        if "&#" in text:
+            plain = html.unescape(plain)
+        if plain != text:
+            self.fields.append(Field(plain, False))
 
     def add_blob(self, data: bytes) -> None:
         """Records binary data: searched for exact secrets, its readable runs judged as text."""
@@ -58,9 +65,7 @@ class _Pairs(list[tuple[str, Any]]):
 
 
 def _parse_json(text: str) -> Any:
-    return json.loads(
-        text, object_pairs_hook=_Pairs, parse_int=_Number, parse_float=_Number, parse_constant=_Number
-    )
+    return json.loads(text, object_pairs_hook=_Pairs, parse_int=_Number, parse_float=_Number, parse_constant=_Number)
 
 
 def _walk_json(root: Any, out: Extract, limit: int) -> None:
@@ -106,17 +111,23 @@ def _add_string(text: str, out: Extract, limit: int) -> None:
 
 
 def as_text(data: bytes) -> str | None:
-    """UTF-8 without control bytes, or UTF-16 by its mark or look; None when it is binary."""
+    """UTF-8, UTF-16 by its mark or look, or whatever is mostly readable; None when it is binary."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", "replace")
     if b"\0" in data:
-        if not _MOSTLY_UTF16.match(data):
-            return None
-        return data.decode("utf-16-be" if data[0] == 0 else "utf-16-le", "replace")
+        if _MOSTLY_UTF16.match(data):
+            return data.decode("utf-16-be" if data[0] == 0 else "utf-16-le", "replace")
+        return _mostly_text(data)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return None
+        return _mostly_text(data)
+
+
+def _mostly_text(data: bytes) -> str | None:
+    """Text in some 8-bit set or with stray bytes; compressed data is never this readable."""
+    strange = len(data.translate(None, _PRINTABLE))
+    return data.decode("latin-1").replace("\0", "") if strange * 4 < len(data) else None
 
 
 def _add_bytes(data: bytes, out: Extract, limit: int) -> None:
@@ -167,6 +178,8 @@ def strings_of(content_type: str, body: bytes, limit: int, depth: int = 0) -> Ex
     if depth > DEEPEST_NESTING:
         raise Deny(["BOTTLE-body"], "the body is nested too deeply")
     media = content_type.split(";", 1)[0].strip().lower()
+    if any(name.lower() not in _KNOWN_CHARSETS for name in _CHARSET.findall(content_type)):
+        raise Deny(["BOTTLE-body"], "send text in UTF-8")
     if media.startswith("multipart/"):
         for headers, content in parts_of(body, boundary_of(content_type)):
             for name, value in headers:

@@ -16,7 +16,9 @@ from functools import wraps
 from typing import Any
 
 from mitmproxy import http
+from mitmproxy.connection import Client
 from mitmproxy.proxy import layer
+from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from bottle_addon.audit import audit_event, hashed_path
@@ -39,7 +41,9 @@ _HARMLESS = {
     "host": re.compile(r"[a-z0-9.:-]{1,260}", re.IGNORECASE),
     "content-length": re.compile(r"\d{1,12}"),
     "connection": re.compile(r"(?:keep-alive|close|upgrade)(?:, ?(?:keep-alive|upgrade))?", re.IGNORECASE),
-    "accept-encoding": re.compile(r"(?:(?:gzip|x-gzip|deflate|br|zstd|compress|identity|\*)(?:;q=[01](?:\.\d{1,3})?)?(?:, ?|$))+"),
+    "accept-encoding": re.compile(
+        r"(?:(?:gzip|x-gzip|deflate|br|zstd|compress|identity|\*)(?:;q=[01](?:\.\d{1,3})?)?(?:, ?|$))+"
+    ),
     "content-encoding": re.compile(r"(?:(?:x-)?gzip|deflate|br|zstd|identity)(?:, ?(?:gzip|deflate|br|zstd))*"),
 }
 
@@ -75,7 +79,8 @@ class Guard:
         self.halted = False
         self.started = asyncio.Event()
         self.probe_nonces: set[str] = set()
-        self.probe_ports: set[int] = set()
+        self.probe_peers: set[tuple[str, int]] = set()
+        self._ssh_flows: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.use(rules)
 
@@ -102,7 +107,7 @@ class Guard:
     def next_layer(self, nextlayer: layer.NextLayer) -> None:
         """Decides the protocol; on failure no layer is set and the connection stays mute."""
         if nextlayer.layer is None:
-            nextlayer.layer = choose(nextlayer, self._ssh_for)
+            nextlayer.layer = choose(nextlayer, self.rules.policy.ssh, self._open_ssh)
 
     def server_connect(self, data: ServerConnectionHookData) -> None:
         """The gate is the only address this process ever dials."""
@@ -118,6 +123,7 @@ class Guard:
             self._check_open()
             if (request.host, request.port) in policy.ssh:
                 await self._audit(flow, "ssh", Verdict(), began)
+                self._ssh_flows[flow.client_conn.id] = flow.id
             else:
                 policy.check_destination(request.host, request.port)
         except (Deny, Unavailable) as refusal:
@@ -131,28 +137,29 @@ class Guard:
         """No DNS through the proxy."""
         flow.kill()
 
-    def _ssh_for(self, nextlayer: layer.NextLayer) -> SshTunnel | None:
-        address = nextlayer.context.server.address
-        if address is None or (address[0], address[1]) not in self.rules.policy.ssh:
-            return None
-        target = (address[0], address[1])
+    def client_disconnected(self, client: Client) -> None:
+        """Forgets which tunnel the connection carried."""
+        self._ssh_flows.pop(client.id, None)
+
+    def _open_ssh(self, context: Context, target: tuple[str, int]) -> SshTunnel:
         began = time.monotonic()
+        flow_id = self._ssh_flows.get(context.client.id, "")
 
         def finished(tally: Tally) -> None:
-            task = asyncio.ensure_future(self._audit_tunnel(target, tally, began))
+            task = asyncio.ensure_future(self._audit_tunnel(flow_id, target, tally, began))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-        return SshTunnel(nextlayer.context, lambda: self._may_relay(target), finished)
+        return SshTunnel(context, lambda: self._may_relay(target), finished)
 
     def _may_relay(self, target: tuple[str, int]) -> bool:
         return not self.halted and not self._out.broken and target in self.rules.policy.ssh
 
-    async def _audit_tunnel(self, target: tuple[str, int], tally: Tally, began: float) -> None:
+    async def _audit_tunnel(self, flow_id: str, target: tuple[str, int], tally: Tally, began: float) -> None:
         event = audit_event(
             bottle=self._bottle,
             kind="ssh",
-            flow_id=f"ssh-{id(tally):x}",
+            flow_id=flow_id,
             method="CLOSE",
             host=target[0],
             path=f":{target[1]}",
@@ -255,7 +262,12 @@ class Guard:
             log.error("a refusal could not be audited")
 
     async def _audit(
-        self, flow: http.HTTPFlow, kind: str, outcome: Verdict | Deny | Unavailable, began: float, size: int | None = None
+        self,
+        flow: http.HTTPFlow,
+        kind: str,
+        outcome: Verdict | Deny | Unavailable,
+        began: float,
+        size: int | None = None,
     ) -> None:
         """Writes the line; a decision whose line is not written is no permission."""
         request, mask = flow.request, self.rules.exact.mask
@@ -277,7 +289,7 @@ class Guard:
                 scan_id=scan_id,
                 generation=self.rules.policy.generation,
                 ms=(time.monotonic() - began) * 1000,
-                probe=flow.client_conn.peername[1] in self.probe_ports,
+                probe=flow.client_conn.peername[:2] in self.probe_peers,
             )
         )
 
@@ -297,10 +309,23 @@ class Guard:
         response, host = flow.response, flow.request.host
         assert response is not None
         _drop_own_headers(response.headers)
+        response.data.reason = self.broker.scrub(response.data.reason, host)
         self.broker.scrub_headers(response.headers, host)
         packed = response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity")
         if response.status_code != 101 and not (packed and self.broker.owns(host)):
             response.stream = self.broker.stream(host)
+
+    async def error(self, flow: http.HTTPFlow) -> None:
+        """Audits what mitmproxy refused by itself, and upstreams that failed after an allow."""
+        if flow.metadata.get(_OWN_RESPONSE) or flow.error is None:
+            return
+        outcome = _outcome_of_error(flow.error.msg)
+        if outcome is None:
+            return
+        try:
+            await self._audit(flow, "http", outcome, time.monotonic())
+        except Exception as error:
+            self.fault("error", error)
 
     def response(self, flow: http.HTTPFlow) -> None:
         """Scrubs what could not be streamed: packed bodies and trailers."""
@@ -375,6 +400,17 @@ def header_fields(request: http.Request) -> Extract:
 def _drop_own_headers(headers: http.Headers) -> None:
     for name in [n for n in headers if n.lower().startswith(OWN_PREFIX)]:
         headers.pop(name, None)
+
+
+def _outcome_of_error(message: str) -> Deny | Unavailable | None:
+    """The meaning of mitmproxy's error text; None for a client that went away."""
+    if "body_size_limit" in message:
+        return Deny(["BOTTLE-body-limit"], "")
+    if "from client, refusing" in message or message.startswith(("Invalid request", "mitmproxy received")):
+        return Deny(["BOTTLE-protocol"], "")
+    if "killed" in message or "client" in message.lower():
+        return None
+    return Unavailable("upstream")
 
 
 def _outcome(outcome: Verdict | Deny | Unavailable) -> tuple[list[str], str, str]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from bottle_addon.cache import VerdictCache
 from bottle_addon.extract import Extract, Field
@@ -64,9 +65,9 @@ class Judge:
         verdict = Verdict()
         size = sum(len(f.text) for f in extract.fields) + sum(map(len, extract.blobs))
         if size > THREAD_BYTES:
-            await asyncio.to_thread(self._search_exact, extract, rules, verdict)
+            await asyncio.to_thread(self._search_exact, url, extract, rules, verdict)
         else:
-            self._search_exact(extract, rules, verdict)
+            self._search_exact(url, extract, rules, verdict)
         try:
             async with asyncio.timeout(rules.policy.limits.verdict_deadline_ms / 1000):
                 await self._ask_all(flow_id, url, extract.fields, rules, verdict)
@@ -74,20 +75,28 @@ class Judge:
             raise Unavailable("the verdict took too long") from None
         return verdict
 
-    def _search_exact(self, extract: Extract, rules: Rules, verdict: Verdict) -> None:
+    def _search_exact(self, url: str | None, extract: Extract, rules: Rules, verdict: Verdict) -> None:
+        plain_url = (url or "").encode("utf-8", "surrogateescape")
+        once = unquote_to_bytes(plain_url)
+        urls = (plain_url, once, unquote_to_bytes(once))
         values = "".join(f.text for f in extract.fields if f.is_value and len(f.text) <= SMALL_CHARS)
         texts = [f.text.encode("utf-8", "surrogatepass") for f in extract.fields]
-        for data in (*texts, values.encode("utf-8", "surrogatepass"), *extract.blobs):
+        for data in (*urls, *texts, values.encode("utf-8", "surrogatepass"), *extract.blobs):
             name = rules.exact.find(data)
             if name is not None:
                 self._settle(Finding((f"DLP-{name}",), ""), rules, verdict)
 
-    async def _ask_all(self, flow_id: str, url: str | None, fields: list[Field], rules: Rules, verdict: Verdict) -> None:
+    async def _ask_all(
+        self, flow_id: str, url: str | None, fields: list[Field], rules: Rules, verdict: Verdict
+    ) -> None:
         generation = rules.policy.generation
         fresh, keys = self._unknown(fields, generation)
         jobs = [self._ask_batch(flow_id, batch, rules, verdict) for batch in self._batches(fresh)]
         jobs += [
-            self._ask_text(flow_id, chunk, rules, verdict) for text in fresh if len(text) > SMALL_CHARS for chunk in _chunks(text)
+            self._ask_text(flow_id, chunk, rules, verdict)
+            for text in fresh
+            if len(text) > SMALL_CHARS
+            for chunk in _chunks(text)
         ]
         if url is not None:
             jobs.append(self._ask(flow_id, "url", url, rules, verdict))

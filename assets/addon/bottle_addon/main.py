@@ -93,7 +93,9 @@ async def serve() -> int:
     client = ScanClient(
         settings.gate_scan, settings.scan_token, limits.scan_connections, limits.scan_deadline_ms / 1000
     )
-    guard = Guard(settings.bottle, settings.gate_proxy, settings.rules, Judge(client, VerdictCache(limits.cache_entries)), out)
+    guard = Guard(
+        settings.bottle, settings.gate_proxy, settings.rules, Judge(client, VerdictCache(limits.cache_entries)), out
+    )
     built = build_master(settings, guard, lay_out(settings))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, built.shutdown)

@@ -116,7 +116,8 @@ class Policy:
                 websocket_hosts=_strings(data, "websocket_hosts"),
                 ssh=frozenset((d["host"], int(d["port"])) for d in data["ssh"]),
                 credentials=tuple(
-                    CredentialRule(c["name"], c["host"], c["header"].lower(), c.get("prefix") or "") for c in data["credentials"]
+                    CredentialRule(c["name"], c["host"], c["header"].lower(), c.get("prefix") or "")
+                    for c in data["credentials"]
                 ),
                 rules=tuple(
                     PathRule(r["host"], tuple(m.upper() for m in r["methods"]), tuple(map(_glob, r["paths"])))

@@ -91,20 +91,20 @@ class Probe:
 
     async def _open_own(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         reader, writer = await asyncio.open_connection(self._own.host, self._own.port)
-        self._guard.probe_ports.add(writer.get_extra_info("sockname")[1])
+        self._guard.probe_peers.add(writer.get_extra_info("sockname")[:2])
         return reader, writer
 
-    def _close_own(self, writer: asyncio.StreamWriter, port: int) -> None:
+    def _close_own(self, writer: asyncio.StreamWriter, peer: tuple[str, int]) -> None:
         writer.transport.abort()
-        self._guard.probe_ports.discard(port)
+        self._guard.probe_peers.discard(peer)
 
     async def _proxy_denies(self) -> None:
         reader, writer = await self._open_own()
-        port = writer.get_extra_info("sockname")[1]
+        peer = writer.get_extra_info("sockname")[:2]
         try:
             status, headers = await _connect(reader, writer, DENIED_HOST)
         finally:
-            self._close_own(writer, port)
+            self._close_own(writer, peer)
         denied = status == 403 and headers.get(VERDICT_HEADER) == "deny"
         _must(denied, f"the proxy answers {status} to a host outside the list")
 
@@ -117,7 +117,7 @@ class Probe:
     async def _one_allowed(self, host: str) -> None:
         nonce = secrets.token_hex(32)
         reader, writer = await self._open_own()
-        port = writer.get_extra_info("sockname")[1]
+        peer = writer.get_extra_info("sockname")[:2]
         self._guard.probe_nonces.add(nonce)
         try:
             status, _ = await _connect(reader, writer, host)
@@ -127,7 +127,7 @@ class Probe:
             answer = await read_answer(reader)
         finally:
             self._guard.probe_nonces.discard(nonce)
-            self._close_own(writer, port)
+            self._close_own(writer, peer)
         passed = answer.status == 204 and answer.headers.get(PROBE_HEADER) == nonce
         _must(passed, f"{host}: the request answers {answer.status} {_reason(answer.body)}")
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mitmproxy.net.tls import starts_like_tls_record
 from mitmproxy.proxy import layer
+from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers import ClientTLSLayer, HttpLayer, ServerTLSLayer
 from mitmproxy.proxy.layers.http import HTTPMode, HttpStream
-from mitmproxy.net.tls import starts_like_tls_record
 
 from bottle_addon.ssh import SshTunnel, is_banner
 
 TLS_RECORD_BYTES = 3
-SshFactory = Callable[[layer.NextLayer], SshTunnel | None]
+SshFactory = Callable[[Context, tuple[str, int]], SshTunnel]
 
 
-def choose(nextlayer: layer.NextLayer, ssh_for: SshFactory) -> layer.Layer | None:
+def choose(nextlayer: layer.NextLayer, ssh: frozenset[tuple[str, int]], open_ssh: SshFactory) -> layer.Layer | None:
     """The next layer, or None to wait for more bytes.
 
     What is neither TLS nor SSH is given to the HTTP layer, which refuses it: as malformed, or in the
@@ -27,11 +28,11 @@ def choose(nextlayer: layer.NextLayer, ssh_for: SshFactory) -> layer.Layer | Non
         return HttpLayer(context, HTTPMode.upstream)
     if context.client.tls:
         return HttpLayer(context, HTTPMode.transparent)
-    tunnel = ssh_for(nextlayer)
-    if tunnel is not None:
+    target = (context.server.address[0], context.server.address[1]) if context.server.address else None
+    if target in ssh:
         match is_banner(data):
             case True:
-                return tunnel
+                return open_ssh(context, target)
             case None:
                 return None
         return HttpLayer(context, HTTPMode.transparent)

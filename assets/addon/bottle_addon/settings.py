@@ -67,7 +67,9 @@ def parse_rules(data: dict[str, Any]) -> Rules:
     for credential in policy.credentials:
         if credential.name not in credentials:
             raise SettingsError(f"credential {credential.name!r} has no value")
-    secrets = [ExactSecret(_get(s, "name", str), _get(s, "value", str).encode()) for s in _get(data, "exact_secrets", list)]
+    secrets = [
+        ExactSecret(_get(s, "name", str), _get(s, "value", str).encode()) for s in _get(data, "exact_secrets", list)
+    ]
     secrets += [ExactSecret(f"Credential {name}", value.encode()) for name, value in credentials.items()]
     return Rules(policy, ExactSecrets(s for s in secrets if s.value), dict(credentials))
 

@@ -1,0 +1,191 @@
+//! Carries out what the phase table decides. The only place where a bottle acts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorRef};
+
+use super::phase::{self, Effect, EndReason, Event, Phase, Step};
+use super::teardown::{self, TeardownJob};
+use super::{BottleState, fail};
+use crate::actors::container::{Container, ContainerArgs};
+use crate::actors::provisioner::{Provisioner, ProvisionerArgs};
+use crate::egress::BottleCa;
+use crate::ids::Role;
+use crate::messages::{BottleEvent, BottleMsg, ContainerMsg, LaunchFailure, StepError};
+use crate::plan::{launch_material, members};
+
+/// Pause between two probes while the chain comes up.
+const PROBE_PAUSE: Duration = Duration::from_millis(50);
+
+/// Mints the certificate authority and asks for the ground.
+pub(super) fn begin(myself: &ActorRef<BottleMsg>, state: &mut BottleState) {
+    myself.send_after(state.launch_deadline, || BottleMsg::LaunchDeadlinePassed);
+    match BottleCa::mint(&format!("bottle {}", state.plan.slug()), time::OffsetDateTime::now_utc()) {
+        Ok(ca) => {
+            let fingerprint = ca.fingerprint().clone();
+            state.status.send_modify(|status| status.fingerprint = Some(fingerprint));
+            state.ca = Some(ca);
+        }
+        Err(error) => {
+            let me = myself.clone();
+            state.failure = Some((Step::ProvisionCa, error.into()));
+            let _ = me.cast(BottleMsg::Close);
+            return;
+        }
+    }
+    let (backend, me) = (Arc::clone(&state.backend), myself.clone());
+    let spec = members::ground_spec(&state.plan, &state.ownership);
+    state.tasks.spawn(async move {
+        let made = backend.ensure_ground(&spec).await;
+        let _ = me.cast(BottleMsg::GroundMade(made));
+    });
+}
+
+/// Asks the table, then acts.
+pub(super) async fn apply(myself: &ActorRef<BottleMsg>, state: &mut BottleState, event: Event) {
+    let before = state.phase.as_str();
+    let (next, effects) = phase::step(std::mem::take(&mut state.phase), event);
+    state.phase = next;
+    let now = state.phase.as_str();
+    if now != before {
+        tracing::info!(bottle = %state.plan.slug(), phase = now, "phase");
+        let _ = state.events.send(BottleEvent::PhaseChanged(now));
+        if now != "gone" {
+            state.status.send_modify(|status| status.phase = now);
+        }
+    }
+    for effect in effects {
+        match effect {
+            Effect::StartMembers => start_members(myself, state).await,
+            Effect::Probe => probe(state),
+            Effect::Provision => provision(myself, state).await,
+            Effect::Admit => admit(state),
+            Effect::TearDown => tear_down(myself, state),
+            Effect::Finish => finish(myself, state),
+        }
+    }
+}
+
+async fn start_members(myself: &ActorRef<BottleMsg>, state: &mut BottleState) {
+    let (Some(ground), Some(ca)) = (state.ground.clone(), state.ca.as_ref()) else { return };
+    let rendered = launch_material::of(&state.plan, &state.material, &ground, ca, &state.ownership.bottle);
+    let material = match rendered {
+        Ok(material) => material,
+        Err(error) => return Box::pin(fail(myself, state, Step::Ground, error.into())).await,
+    };
+    for role in Role::ALL {
+        let args = ContainerArgs {
+            backend: Arc::clone(&state.backend),
+            spec: members::member(role, &state.plan, &ground, &state.ownership),
+            material: material.for_role(role),
+            bottle: myself.clone(),
+            tasks: state.tasks.clone(),
+        };
+        match Actor::spawn_linked(None, Container, args, myself.get_cell()).await {
+            Ok((worker, _)) => state.children.add_member(role, worker),
+            Err(error) => {
+                let error = StepError::Actor(error.to_string());
+                return Box::pin(fail(myself, state, Step::Member(role), error)).await;
+            }
+        }
+    }
+}
+
+/// Sends the probe to mitmproxy's addon, which makes one allowed and one denied request.
+pub(super) fn probe(state: &mut BottleState) {
+    if !matches!(state.phase, Phase::Launching(_)) {
+        return;
+    }
+    state.probes += 1;
+    if let (Some(mitmproxy), Ok(line)) =
+        (state.children.member(Role::Mitmproxy), launch_material::probe_line(state.probes))
+    {
+        let _ = mitmproxy.cast(ContainerMsg::Control(line));
+    }
+}
+
+/// The chain is not up yet: asks again after a pause. The launch deadline ends it.
+pub(super) fn probe_later(myself: &ActorRef<BottleMsg>, state: &mut BottleState, detail: String) {
+    if matches!(state.phase, Phase::Launching(_)) {
+        state.last_probe = Some(detail);
+        myself.send_after(PROBE_PAUSE, || BottleMsg::ProbeAgain);
+    }
+}
+
+async fn provision(myself: &ActorRef<BottleMsg>, state: &mut BottleState) {
+    let (Some(ground), Some(ca), Some(agent)) =
+        (state.ground.as_ref(), state.ca.as_ref(), state.children.member_id(Role::Agent))
+    else {
+        return;
+    };
+    let args = ProvisionerArgs {
+        backend: Arc::clone(&state.backend),
+        agent: agent.clone(),
+        plan: Arc::clone(&state.plan),
+        material: Arc::clone(&state.material),
+        certificate: ca.certificate_pem().to_owned(),
+        proxy: ground.mitmproxy_int,
+        bottle: myself.clone(),
+        tasks: state.tasks.clone(),
+    };
+    match Actor::spawn_linked(None, Provisioner, args, myself.get_cell()).await {
+        Ok((worker, _)) => state.children.set_provisioner(worker.get_cell()),
+        Err(error) => {
+            let error = StepError::Actor(error.to_string());
+            Box::pin(fail(myself, state, Step::ProvisionCa, error)).await;
+        }
+    }
+}
+
+fn admit(state: &mut BottleState) {
+    state.permit = None;
+    state.failure = None;
+    if let Some(launched) = state.launched.take() {
+        // A caller that went away has dropped its guard, which closes the bottle.
+        let _ = launched.send(Ok(()));
+    }
+}
+
+fn tear_down(myself: &ActorRef<BottleMsg>, state: &mut BottleState) {
+    state.permit = None;
+    let job = TeardownJob {
+        backend: Arc::clone(&state.backend),
+        bottle: state.ownership.bottle.clone(),
+        children: state.children.take_in_stop_order(),
+        tasks: state.tasks.clone(),
+    };
+    let me = myself.clone();
+    tokio::spawn(async move {
+        let report = teardown::run(job).await;
+        let _ = me.cast(BottleMsg::TornDown(report));
+    });
+}
+
+fn finish(myself: &ActorRef<BottleMsg>, state: &mut BottleState) {
+    let mut report = std::mem::take(&mut state.report);
+    if let Phase::Gone(reason) = &state.phase {
+        report.reason = Some(reason.clone());
+    }
+    if let Some(launched) = state.launched.take() {
+        let _ = launched.send(Err(failure_of(state)));
+    }
+    state.status.send_modify(|status| {
+        status.phase = "gone";
+        status.report = Some(Arc::new(report));
+    });
+    stop_self(myself);
+}
+
+fn failure_of(state: &mut BottleState) -> LaunchFailure {
+    let (step, source) = state.failure.take().unwrap_or_else(|| match &state.phase {
+        Phase::Gone(EndReason::LaunchFailed(step)) => (*step, StepError::Closed),
+        _ => (Step::Launch, StepError::Closed),
+    });
+    LaunchFailure { slug: state.plan.slug().clone(), step, source }
+}
+
+#[expect(clippy::disallowed_methods, reason = "its children have been stopped in order by the teardown")]
+fn stop_self(myself: &ActorRef<BottleMsg>) {
+    myself.stop(None);
+}

@@ -1,0 +1,176 @@
+//! What callers ask of a bottle: each is handed to a worker or task together with the caller's reply port.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use ractor::{Actor, ActorRef, RpcReplyPort};
+use tokio::sync::mpsc;
+
+use super::BottleState;
+use crate::actors::copy;
+use crate::actors::exec::{Exec, ExecArgs};
+use crate::backend::{ExecSpec, LogOptions, MemberStats, Output};
+use crate::egress::AuditRecord;
+use crate::ids::{MemberId, Role};
+use crate::messages::{
+    BottleEvent, BottleMsg, ContainerMsg, CopyRequest, ExecRequest, ExecStreams, OperationError,
+};
+use crate::plan::launch_material;
+use crate::plan::provision::WORKSPACE;
+
+/// Lines of a log that wait for a slow reader.
+const LOG_QUEUE: usize = 256;
+/// From the request to the end of a copy.
+const COPY_DEADLINE: Duration = Duration::from_secs(600);
+
+fn agent(state: &BottleState) -> Result<MemberId, OperationError> {
+    let ready = state.phase.can_exec().then(|| state.children.member_id(Role::Agent).cloned()).flatten();
+    ready.ok_or_else(|| not_ready(state))
+}
+
+fn not_ready(state: &BottleState) -> OperationError {
+    OperationError::NotReady { slug: state.plan.slug().clone(), phase: state.phase.as_str() }
+}
+
+/// The engine-level command of a request: the bottle's secret variables first, the caller's win.
+pub(crate) fn exec_spec(
+    request: &ExecRequest,
+    secrets: impl IntoIterator<Item = (String, crate::ids::Secret<String>)>,
+) -> ExecSpec {
+    let mut env: std::collections::BTreeMap<_, _> = secrets.into_iter().collect();
+    env.extend(request.env.iter().cloned());
+    ExecSpec {
+        argv: request.argv.clone(),
+        env,
+        cwd: Some(request.cwd.clone().unwrap_or_else(|| WORKSPACE.to_owned())),
+        user: request.user.clone(),
+        tty: request.tty,
+        stdin: request.stdin,
+    }
+}
+
+pub(super) async fn exec(
+    myself: &ActorRef<BottleMsg>,
+    state: &mut BottleState,
+    request: ExecRequest,
+    reply: RpcReplyPort<Result<ExecStreams, OperationError>>,
+) {
+    let member = match agent(state) {
+        Ok(member) => member,
+        Err(error) => return drop(reply.send(Err(error))),
+    };
+    if reply.is_closed() {
+        return;
+    }
+    let secrets = state.material.env().iter().map(|(name, value)| (name.clone(), value.clone()));
+    let args = ExecArgs {
+        backend: Arc::clone(&state.backend),
+        member,
+        spec: exec_spec(&request, secrets),
+        timeout: request.timeout,
+        reply,
+    };
+    match Actor::spawn_linked(None, Exec, args, myself.get_cell()).await {
+        Ok((worker, _)) => state.children.add_exec(worker.get_cell()),
+        // The reply port went down with the worker: the caller sees the bottle as gone.
+        Err(error) => tracing::error!(%error, "exec worker did not start"),
+    }
+}
+
+pub(super) fn cp_in(
+    state: &BottleState,
+    request: CopyRequest,
+    reply: RpcReplyPort<Result<(), OperationError>>,
+) {
+    match agent(state) {
+        Ok(member) => {
+            let backend = Arc::clone(&state.backend);
+            state.tasks.spawn(copy_within(reply, async move {
+                copy::into_member(backend.as_ref(), &member, &request).await
+            }));
+        }
+        Err(error) => drop(reply.send(Err(error))),
+    }
+}
+
+pub(super) fn cp_out(
+    state: &BottleState,
+    request: CopyRequest,
+    reply: RpcReplyPort<Result<(), OperationError>>,
+) {
+    match agent(state) {
+        Ok(member) => {
+            let backend = Arc::clone(&state.backend);
+            state.tasks.spawn(copy_within(reply, async move {
+                copy::out_of_member(backend.as_ref(), &member, &request).await
+            }));
+        }
+        Err(error) => drop(reply.send(Err(error))),
+    }
+}
+
+async fn copy_within(
+    reply: RpcReplyPort<Result<(), OperationError>>,
+    work: impl Future<Output = Result<(), OperationError>>,
+) {
+    // When the deadline passes the port is dropped: the caller sees that no answer came.
+    if let Ok(done) = tokio::time::timeout(COPY_DEADLINE, work).await {
+        let _ = reply.send(done);
+        return;
+    }
+}
+
+pub(super) fn logs(
+    state: &BottleState,
+    role: Role,
+    options: LogOptions,
+    reply: RpcReplyPort<Result<mpsc::Receiver<Output>, OperationError>>,
+) {
+    let Some(member) = state.children.member_id(role).cloned() else {
+        return drop(reply.send(Err(not_ready(state))));
+    };
+    let backend = Arc::clone(&state.backend);
+    tokio::spawn(async move {
+        let mut stream = match backend.logs(&member, options).await {
+            Ok(stream) => stream,
+            Err(error) => return drop(reply.send(Err(error.into()))),
+        };
+        let (to, from) = mpsc::channel(LOG_QUEUE);
+        if reply.send(Ok(from)).is_err() {
+            return;
+        }
+        while let Some(Ok(piece)) = stream.next().await {
+            if to.send(piece).await.is_err() {
+                return;
+            }
+        }
+    });
+}
+
+pub(super) fn stats(
+    state: &BottleState,
+    role: Role,
+    reply: RpcReplyPort<Result<MemberStats, OperationError>>,
+) {
+    let Some(member) = state.children.member_id(role).cloned() else {
+        return drop(reply.send(Err(not_ready(state))));
+    };
+    let backend = Arc::clone(&state.backend);
+    tokio::spawn(async move {
+        let _ = reply.send(backend.stats(&member).await.map_err(Into::into));
+    });
+}
+
+/// Keeps a decision. A line that cannot be kept closes the egress: no traffic without a trace.
+pub(super) fn audit(state: &mut BottleState, record: AuditRecord) {
+    if let Err(error) = state.audit.append(&record) {
+        tracing::error!(bottle = %state.plan.slug(), %error, "audit line lost; egress halted");
+        if let (Some(mitmproxy), Ok(line)) =
+            (state.children.member(Role::Mitmproxy), launch_material::halt_line())
+        {
+            let _ = mitmproxy.cast(ContainerMsg::Control(line));
+        }
+    }
+    let _ = state.events.send(BottleEvent::Audited(Arc::new(record)));
+}

@@ -1,0 +1,225 @@
+//! Leaf worker of one container: ensure, attach, start, watch its output, report its end.
+//!
+//! Role: container worker (pipelock, mitmproxy, agent). Owner: the bottle supervisor. Messages:
+//! [`ContainerMsg`]. The work is one task, so the worker always answers; stopping the worker ends the task
+//! but leaves the container alone: containers are removed by the teardown, from labels.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use super::interpreter::Interpreter;
+use super::supervision::ExitReason;
+use crate::backend::{Backend, BackendErrorKind, MemberIo, Output};
+use crate::ids::{MemberId, Role, Secret};
+use crate::messages::{BottleMsg, ContainerMsg, MemberEvent, StepError};
+use crate::plan::spec::MemberSpec;
+
+/// Lines of a container's output kept for error messages.
+const TAIL_LINES: usize = 20;
+/// Control lines that may wait for the container to read them.
+const CONTROL_QUEUE: usize = 64;
+
+/// What a container worker is started with.
+#[derive(Debug)]
+pub struct ContainerArgs {
+    /// Where its container lives.
+    pub backend: Arc<dyn Backend>,
+    /// What to run.
+    pub spec: MemberSpec,
+    /// Written to the container's standard input at its start.
+    pub material: Option<Secret<String>>,
+    /// Who hears about it.
+    pub bottle: ActorRef<BottleMsg>,
+    /// Waited for by the teardown: a create or start that is under way when the worker stops is finished,
+    /// not dropped, because the engine would finish it anyway, after the teardown had looked.
+    pub tasks: TaskTracker,
+}
+
+/// State of a container worker.
+#[derive(Debug)]
+pub struct ContainerState {
+    args: Arc<ContainerArgs>,
+    control: mpsc::Sender<Secret<String>>,
+    /// Taken by the task.
+    control_rx: Option<mpsc::Receiver<Secret<String>>>,
+    cancel: CancellationToken,
+    /// Ends the task whenever the state goes, also by a kill.
+    _ends_task: DropGuard,
+}
+
+/// The worker.
+#[derive(Debug)]
+pub struct Container;
+
+impl Actor for Container {
+    type Msg = ContainerMsg;
+    type State = ContainerState;
+    type Arguments = ContainerArgs;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<ContainerMsg>,
+        args: ContainerArgs,
+    ) -> Result<ContainerState, ActorProcessingErr> {
+        let (control, control_rx) = mpsc::channel(CONTROL_QUEUE);
+        let cancel = CancellationToken::new();
+        let ends_task = cancel.clone().drop_guard();
+        myself.cast(ContainerMsg::Run)?;
+        Ok(ContainerState {
+            args: Arc::new(args),
+            control,
+            control_rx: Some(control_rx),
+            cancel,
+            _ends_task: ends_task,
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<ContainerMsg>,
+        message: ContainerMsg,
+        state: &mut ContainerState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            ContainerMsg::Run => start_task(&myself, state),
+            ContainerMsg::Control(line) => {
+                if state.control.try_send(line).is_err() {
+                    tracing::warn!(role = %state.args.spec.role, "control line dropped: the container does not read");
+                }
+            }
+            ContainerMsg::Ended => {}
+        }
+        Ok(())
+    }
+}
+
+fn start_task(myself: &ActorRef<ContainerMsg>, state: &mut ContainerState) {
+    let Some(control) = state.control_rx.take() else { return };
+    let (args, cancel, me) = (Arc::clone(&state.args), state.cancel.clone(), myself.clone());
+    args.tasks.clone().spawn(async move {
+        let role = args.spec.role;
+        if let Some(outcome) = live(&args, control, &cancel).await {
+            // The supervisor may be gone already; then nobody needs the news.
+            let _ = args.bottle.cast(BottleMsg::Member(role, outcome));
+        }
+        let _ = me.cast(ContainerMsg::Ended);
+    });
+}
+
+/// A container's whole life as this worker sees it; returns its last event, nothing when it was cancelled.
+async fn live(
+    args: &ContainerArgs,
+    control: mpsc::Receiver<Secret<String>>,
+    cancel: &CancellationToken,
+) -> Option<MemberEvent> {
+    let (backend, role) = (&args.backend, args.spec.role);
+    let report = |event| drop(args.bottle.cast(BottleMsg::Member(role, event)));
+    let id = match backend.ensure_member(&args.spec).await {
+        Ok(id) => id,
+        Err(error) => return Some(MemberEvent::Failed(error.into())),
+    };
+    report(MemberEvent::Created(id.clone()));
+    if cancel.is_cancelled() {
+        return None;
+    }
+    let io = match backend.start_member(&id, args.material.clone()).await {
+        Ok(io) => io,
+        Err(error) => return Some(MemberEvent::Failed(error.into())),
+    };
+    let mut interpreter = Interpreter::new(role);
+    if interpreter.ready_at_start() {
+        report(MemberEvent::Ready);
+    }
+    let mut tail = Tail::default();
+    let watch = async {
+        pump(io, control, &mut interpreter, &mut tail, &report).await;
+        end_of(args, &id).await
+    };
+    let exit = tokio::select! {
+        () = cancel.cancelled() => return None,
+        exit = watch => exit,
+    };
+    Some(if interpreter.is_ready() {
+        MemberEvent::Ended(exit)
+    } else {
+        MemberEvent::Failed(StepError::MemberEnded { role, exit, tail: tail.text() })
+    })
+}
+
+/// Carries output out and control lines in until the output ends.
+async fn pump(
+    io: MemberIo,
+    mut control: mpsc::Receiver<Secret<String>>,
+    interpreter: &mut Interpreter,
+    tail: &mut Tail,
+    report: &(impl Fn(MemberEvent) + Sync),
+) {
+    let MemberIo { mut stdin, mut output } = io;
+    loop {
+        tokio::select! {
+            piece = output.next() => match piece {
+                Some(Ok(Output::Stdout(bytes) | Output::Console(bytes))) => {
+                    for event in interpreter.feed(&bytes) {
+                        report(event);
+                    }
+                    tail.feed(&bytes);
+                }
+                Some(Ok(Output::Stderr(bytes))) => tail.feed(&bytes),
+                // A broken stream says nothing about the container; the wait that follows does.
+                Some(Err(_)) | None => return,
+            },
+            Some(line) = control.recv() => {
+                if let Some(sink) = &mut stdin
+                    && sink.write_all(line.expose_secret().as_bytes()).await.is_err()
+                {
+                    stdin = None;
+                }
+            }
+        }
+    }
+}
+
+/// Waits for the container's end, whatever became of its streams.
+async fn end_of(args: &ContainerArgs, id: &MemberId) -> ExitReason {
+    match args.backend.wait_member(id).await {
+        Ok(exit) => ExitReason::ContainerExited(exit),
+        Err(error) if error.kind == BackendErrorKind::NotFound => ExitReason::ContainerGone,
+        Err(error) => ExitReason::Failed(crate::error::chain(&error)),
+    }
+}
+
+/// The last lines of a container's output.
+#[derive(Debug, Default)]
+struct Tail {
+    lines: VecDeque<String>,
+}
+
+impl Tail {
+    fn feed(&mut self, bytes: &[u8]) {
+        for line in String::from_utf8_lossy(bytes).lines().filter(|line| !line.trim().is_empty()) {
+            if self.lines.len() == TAIL_LINES {
+                self.lines.pop_front();
+            }
+            self.lines.push_back(line.chars().take(400).collect());
+        }
+    }
+
+    fn text(&self) -> String {
+        if self.lines.is_empty() {
+            return "(it printed nothing)".to_owned();
+        }
+        self.lines.iter().map(String::as_str).collect::<Vec<_>>().join(" | ")
+    }
+}
+
+/// Whether a role's container is judged by what it prints.
+pub(super) fn speaks_protocol(role: Role) -> bool {
+    role == Role::Mitmproxy
+}

@@ -1,0 +1,222 @@
+//! Runs the provisioning steps against the agent container: ca → prompt → skills → ssh → git.
+//!
+//! Restart type transient; owner: the bottle supervisor. One task; a failure names its step.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::io::AsyncWriteExt;
+use tokio_util::task::TaskTracker;
+
+use crate::actors::bottle::phase::Step;
+use crate::backend::{Backend, BackendErrorKind, ExecIo, ExecSpec, Output};
+use crate::ids::{MemberId, Secret};
+use crate::messages::{BottleMsg, StepError};
+use crate::plan::members::CA_BUNDLE_PATH;
+use crate::plan::provision::{self, HostFileError, WORKSPACE};
+use crate::plan::spec::ExecUser;
+use crate::plan::{LaunchPlan, Material};
+
+/// Longest bundle that is read out of an image, in bytes.
+const MAX_BUNDLE_BYTES: usize = 4 * 1024 * 1024;
+
+/// What a provisioner is started with.
+#[derive(Debug)]
+pub struct ProvisionerArgs {
+    /// Where the container lives.
+    pub backend: Arc<dyn Backend>,
+    /// The agent container.
+    pub agent: MemberId,
+    /// What to provision.
+    pub plan: Arc<LaunchPlan>,
+    /// Keys.
+    pub material: Arc<Material>,
+    /// The bottle's certificate, PEM.
+    pub certificate: String,
+    /// mitmproxy's address, for the SSH client.
+    pub proxy: Ipv4Addr,
+    /// Who hears about it.
+    pub bottle: ActorRef<BottleMsg>,
+    /// Waited for by the teardown, so that no upload is under way when it lists what is left.
+    pub tasks: TaskTracker,
+}
+
+/// The worker.
+#[derive(Debug)]
+pub struct Provisioner;
+
+/// Its messages.
+#[derive(Clone, Copy, Debug)]
+pub enum ProvisionerMsg {
+    /// The first message.
+    Run,
+}
+
+impl Actor for Provisioner {
+    type Msg = ProvisionerMsg;
+    type State = Option<ProvisionerArgs>;
+    type Arguments = ProvisionerArgs;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<ProvisionerMsg>,
+        args: ProvisionerArgs,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        myself.cast(ProvisionerMsg::Run)?;
+        Ok(Some(args))
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<ProvisionerMsg>,
+        message: ProvisionerMsg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            ProvisionerMsg::Run => {
+                if let Some(args) = state.take() {
+                    args.tasks.clone().spawn(async move {
+                        let outcome = provision(&args).await;
+                        let _ = args.bottle.cast(BottleMsg::Provisioned(outcome));
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+type StepResult<T> = Result<T, (Step, StepError)>;
+
+async fn provision(args: &ProvisionerArgs) -> StepResult<()> {
+    let bundle = trust_bundle(args).await.map_err(|error| (Step::ProvisionCa, error))?;
+    upload_material(args, bundle).await?;
+    for entry in args.plan.ssh() {
+        load_key(args, &entry.identity_file).await.map_err(|error| (Step::ProvisionSsh, error))?;
+    }
+    if args.plan.copy_cwd() {
+        upload_workspace(args).await.map_err(|error| (Step::ProvisionGit, error))?;
+    }
+    Ok(())
+}
+
+/// The image's own trust bundle. An image without one gets a bundle of the bottle's certificate alone:
+/// every TLS connection of the agent ends at mitmproxy.
+async fn trust_bundle(args: &ProvisionerArgs) -> Result<Vec<u8>, StepError> {
+    let mut stream = match args.backend.get_archive(&args.agent, CA_BUNDLE_PATH).await {
+        Ok(stream) => stream,
+        Err(error) if error.kind == BackendErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut packed = Vec::new();
+    while let Some(chunk) = stream.next().await {
+        packed.extend_from_slice(&chunk.map_err(|error| bundle_error(error.to_string()))?);
+        if packed.len() > MAX_BUNDLE_BYTES {
+            return Err(bundle_error(format!("larger than {MAX_BUNDLE_BYTES} bytes")));
+        }
+    }
+    read_single_file(&packed).map_err(|error| bundle_error(error.to_string()))
+}
+
+fn bundle_error(why: String) -> StepError {
+    StepError::Host(HostFileError { path: CA_BUNDLE_PATH.into(), source: std::io::Error::other(why) })
+}
+
+fn read_single_file(packed: &[u8]) -> std::io::Result<Vec<u8>> {
+    use std::io::Read;
+    let mut archive = tar::Archive::new(packed);
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        if entry.header().entry_type().is_file() {
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content)?;
+            return Ok(content);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// Steps ca, prompt, skills and the files of ssh: one archive.
+async fn upload_material(args: &ProvisionerArgs, bundle: Vec<u8>) -> StepResult<()> {
+    let (plan, certificate, proxy) = (Arc::clone(&args.plan), args.certificate.clone(), args.proxy);
+    let (failed_step, failing) = std::sync::mpsc::channel();
+    let (archive, built) = provision::stream(move |archive| {
+        let at = |step| failed_step.send(step).unwrap_or(());
+        at(Step::ProvisionCa);
+        provision::ca::add(archive, &certificate, &bundle)?;
+        at(Step::ProvisionPrompt);
+        if let Some(prompt) = plan.prompt() {
+            provision::prompt::add(archive, prompt)?;
+        }
+        at(Step::ProvisionSkills);
+        report(provision::skills::add(archive, plan.skills())?);
+        at(Step::ProvisionSsh);
+        provision::ssh::add(archive, plan.ssh(), proxy)
+    });
+    let sent = args.backend.put_archive(&args.agent, "/", archive).await;
+    let built = built.await;
+    let step = failing.try_iter().last().unwrap_or(Step::ProvisionCa);
+    match (built, sent) {
+        // The host's error is the cause; the engine only saw the stream break.
+        (Ok(Err(error)), Err(_)) | (Ok(Err(error)), Ok(())) => Err((step, error.into())),
+        (_, Err(error)) => Err((step, error.into())),
+        (_, Ok(())) => Ok(()),
+    }
+}
+
+async fn upload_workspace(args: &ProvisionerArgs) -> Result<(), StepError> {
+    let from = args.plan.user_cwd().to_owned();
+    let (archive, built) = provision::stream(move |archive| {
+        report(provision::tree::add(archive, &from, WORKSPACE.as_ref())?);
+        Ok(())
+    });
+    let sent = args.backend.put_archive(&args.agent, "/", archive).await;
+    match (built.await, sent) {
+        (Ok(Err(error)), _) => Err(error.into()),
+        (_, sent) => Ok(sent?),
+    }
+}
+
+fn report(skipped: Vec<provision::tree::Skipped>) {
+    for one in skipped {
+        tracing::warn!(path = %one.path.display(), what = one.what, "left out of the bottle");
+    }
+}
+
+/// Loads one private key into root's ssh-agent, through standard input.
+async fn load_key(args: &ProvisionerArgs, identity_file: &std::path::Path) -> Result<(), StepError> {
+    let Some(key) = args.material.ssh_key(identity_file) else { return Ok(()) };
+    let spec = ExecSpec {
+        user: ExecUser::Root,
+        stdin: true,
+        ..ExecSpec::new(["sh", "-c", provision::ssh::LOAD_KEY_SCRIPT])
+    };
+    let ExecIo { stdin, mut output, control } = args.backend.exec(&args.agent, spec).await?;
+    if let Some(mut sink) = stdin {
+        // A key without a final newline is refused by ssh-add, so one is always there.
+        let mut line = Secret::new(key.expose_secret().clone());
+        if !line.expose_secret().ends_with(b"\n") {
+            let mut bytes = line.expose_secret().clone();
+            bytes.push(b'\n');
+            line = Secret::new(bytes);
+        }
+        let _ = sink.write_all(line.expose_secret()).await;
+        let _ = sink.shutdown().await;
+    }
+    let mut said = Vec::new();
+    while let Some(piece) = output.next().await {
+        let (Output::Stdout(bytes) | Output::Stderr(bytes) | Output::Console(bytes)) = piece?;
+        said.extend_from_slice(&bytes[..bytes.len().min(2000)]);
+        said.truncate(4000);
+    }
+    match control.exit_code().await? {
+        Some(0) => Ok(()),
+        code => Err(StepError::Command {
+            command: "load-ssh-key",
+            code: code.unwrap_or(-1),
+            output: String::from_utf8_lossy(&said).trim().to_owned(),
+        }),
+    }
+}

@@ -1,0 +1,51 @@
+//! The bottle's audit file: one JSON line a decision, kept after the bottle is gone.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::egress::AuditRecord;
+use crate::ids::BottleId;
+
+/// An open audit file. A bottle without a state directory has none: then decisions are events only.
+#[derive(Debug)]
+pub struct AuditLog {
+    file: Option<File>,
+}
+
+impl AuditLog {
+    /// No file.
+    pub fn none() -> Self {
+        Self { file: None }
+    }
+
+    /// Opens the file of a bottle for appending; makes its directory (mode 0700). Safe to repeat.
+    ///
+    /// # Errors
+    /// The directory or the file cannot be made.
+    pub fn open(state_dir: &Path, bottle: &BottleId) -> io::Result<Self> {
+        let path = Self::path(state_dir, bottle);
+        if let Some(dir) = path.parent() {
+            DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        }
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+        Ok(Self { file: Some(file) })
+    }
+
+    /// Where the file of a bottle lies.
+    pub fn path(state_dir: &Path, bottle: &BottleId) -> PathBuf {
+        state_dir.join("audit").join(format!("{bottle}.jsonl"))
+    }
+
+    /// Appends one line in one write, so that lines never mix.
+    ///
+    /// # Errors
+    /// The disk is full, or the file system failed: the caller then closes the egress.
+    pub fn append(&mut self, record: &AuditRecord) -> io::Result<()> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let mut line = serde_json::to_vec(record)?;
+        line.push(b'\n');
+        file.write_all(&line)
+    }
+}

@@ -1,0 +1,95 @@
+//! Errors of the crate's front door.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::backend::BackendError;
+use crate::error::ErrorKind;
+use crate::ids::Slug;
+use crate::messages::{LaunchFailure, Step, StepError};
+use crate::plan::PlanErrors;
+use crate::plan::provision::HostFileError;
+
+/// A runtime could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RuntimeError {
+    /// The state directory cannot be written.
+    #[error("claim the state directory {}", dir.display())]
+    State {
+        /// The directory.
+        dir: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The root supervisor did not start.
+    #[error("start the root supervisor: {0}")]
+    Root(String),
+}
+
+/// A plan could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PrepareError {
+    /// The wish cannot be fulfilled; all problems at once.
+    #[error(transparent)]
+    Plan(#[from] PlanErrors),
+    /// The engine cannot be asked.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// The state directory cannot be read.
+    #[error("read the leases in {}", dir.display())]
+    State {
+        /// The directory.
+        dir: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl PrepareError {
+    /// What a caller can do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            PrepareError::Plan(_) => ErrorKind::Input,
+            PrepareError::Backend(error) => error.kind.kind(),
+            PrepareError::State { .. } => ErrorKind::Refused,
+        }
+    }
+}
+
+/// A launch failed: the cause, and what its rollback could not remove.
+#[derive(Debug, thiserror::Error)]
+#[error("{failure}")]
+pub struct LaunchError {
+    /// Bottle, step and cause.
+    #[source]
+    pub failure: LaunchFailure,
+    /// Empty when nothing is left.
+    pub teardown: Vec<Arc<BackendError>>,
+}
+
+impl LaunchError {
+    pub(super) fn actor(slug: Slug, why: String) -> Self {
+        let failure = LaunchFailure { slug, step: Step::Launch, source: StepError::Actor(why) };
+        Self { failure, teardown: Vec::new() }
+    }
+
+    pub(super) fn host(slug: Slug, path: PathBuf, source: std::io::Error) -> Self {
+        let source = StepError::Host(HostFileError { path, source });
+        Self { failure: LaunchFailure { slug, step: Step::Launch, source }, teardown: Vec::new() }
+    }
+
+    /// What a caller can do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match &self.failure.source {
+            StepError::Backend(error) => error.kind.kind(),
+            StepError::Host(_) => ErrorKind::Input,
+            StepError::Deadline(_) => ErrorKind::Deadline,
+            StepError::Closed => ErrorKind::Cancelled,
+            _ => ErrorKind::Internal,
+        }
+    }
+}
