@@ -152,7 +152,7 @@ impl Checker<'_> {
         range: RangeInclusive<u64>,
     ) -> Option<u64> {
         let number = self.number(node, path)?;
-        let whole = number.fract() == 0.0 && number >= 0.0 && number <= 9_007_199_254_740_992.0;
+        let whole = number.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&number);
         // Whole, positive and below 2^53, so the cast is exact.
         let value = number as u64;
         if whole && range.contains(&value) {

@@ -53,7 +53,7 @@ pub(crate) fn facts() -> HostFacts {
 }
 
 pub(crate) fn spec(text: &str, agent: &str) -> BottleSpec {
-    BottleSpec::new(manifest(text), agent, "/work/project")
+    BottleSpec::new(manifest(text), agent, "/srv/project")
 }
 
 pub(crate) fn plan(text: &str, agent: &str) -> Result<LaunchPlan, PlanErrors> {
@@ -85,7 +85,7 @@ pub(crate) fn ground(spec: GroundSpec) -> Ground {
 }
 
 pub(crate) fn host_env(vars: &[(&str, &str)]) -> HostEnv {
-    HostEnv::new(vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(), "/home/me", "/work")
+    HostEnv::new(vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(), "/home/me", "/srv")
 }
 
 pub(crate) fn used(slugs: &[&str]) -> BTreeSet<Slug> {
