@@ -145,6 +145,10 @@ impl Failure {
 /// # Errors
 /// `invalid_json`, `invalid_kind`, `kind_disabled` or `invalid_input`, in this order, all with status 400.
 pub fn parse(body: &[u8], policy: &ScanPolicy) -> Result<(Question, Option<String>, bool), Failure> {
+    // serde would read an array as the fields in their order.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Failure::new(400, "", "invalid_json", "the body is not a JSON object"));
+    }
     // The parser's own message could quote the body, that is, a secret: only the position is told.
     let request: Request = serde_json::from_slice(body).map_err(|error| {
         let (line, column) = (error.line(), error.column());

@@ -106,7 +106,7 @@ impl Gate {
         std::fs::write(&path, setup.yaml(main, scan)).unwrap();
         let mut command = Command::new(engine.program());
         command.args(["run", "-c"]).arg(&path).stdin(Stdio::null());
-        Self::spawn(engine, command, main, scan, directory, None)
+        Self::spawn(command, main, scan, directory, None)
     }
 
     /// The configuration goes through a pipe and never touches a disk.
@@ -115,11 +115,10 @@ impl Gate {
         let (main, scan) = (free_address(), free_address());
         let mut command = Command::new(engine.program());
         command.args(["run", "-c", argument]).stdin(Stdio::piped());
-        Self::spawn(engine, command, main, scan, directory, Some(setup.yaml(main, scan)))
+        Self::spawn(command, main, scan, directory, Some(setup.yaml(main, scan)))
     }
 
     fn spawn(
-        engine: &Engine,
         mut command: Command,
         main: SocketAddr,
         scan: SocketAddr,

@@ -4,6 +4,8 @@
 //! that is part of the common contract runs on that too; cases where this engine is stricter say so by
 //! [`engine::Engine::is_builtin`]. Traffic goes only to loopback sockets that the test bound itself.
 
+#![expect(clippy::unwrap_used, reason = "a test ends at its first surprise, with a trace")]
+
 mod connect;
 mod engine;
 mod process;

@@ -61,10 +61,8 @@ fn check_tells_valid_from_invalid() {
             run(&engine, &[&["check", "-c", path.to_str().unwrap()], more].concat(), "")
         };
         let ok = check(&yaml(), &[]);
-        assert!(
-            ok.status.success() && String::from_utf8_lossy(&ok.stdout).contains("OK"),
-            "{engine:?} {ok:?}"
-        );
+        let told = [ok.stdout.clone(), ok.stderr.clone()].concat();
+        assert!(ok.status.success() && String::from_utf8_lossy(&told).contains("OK"), "{engine:?} {ok:?}");
         let slip = check(&format!("{}apl_allowlist: []\n", yaml()), &[]);
         let told = [slip.stdout.clone(), slip.stderr.clone()].concat();
         assert_eq!(slip.status.code(), Some(1), "{engine:?} {slip:?}");
@@ -119,7 +117,9 @@ fn the_configuration_comes_through_a_pipe() {
 #[test]
 fn hangup_reloads_and_a_broken_file_changes_nothing() {
     for engine in engines() {
-        let gate = Gate::start(&engine, &Setup::default());
+        // No look-up in the verdict: the added host is a name that no resolver should be asked for.
+        let before = Setup { extra: "internal: []\n".to_owned(), ..Setup::default() };
+        let gate = Gate::start(&engine, &before);
         let path = gate.directory.path().join("gate.yaml");
         let write = |text: &str| {
             // By rename, so that no reader ever sees half a file.
@@ -135,11 +135,7 @@ fn hangup_reloads_and_a_broken_file_changes_nothing() {
         });
         assert!(gate.judge_url("https://localhost/").is_empty(), "{engine:?}");
 
-        let more = Setup {
-            allow: vec!["localhost", "other.invalid"],
-            trusted: vec!["localhost", "other.invalid"],
-            ..Setup::default()
-        };
+        let more = Setup { allow: vec!["localhost", "other.invalid"], ..before };
         let text = more.yaml(gate.main, gate.scan);
         write(&text);
         let hash = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(text.as_bytes()));
@@ -150,7 +146,7 @@ fn hangup_reloads_and_a_broken_file_changes_nothing() {
                     && line["config_hash"] == hash.as_str()
             })
         });
-        assert_ne!(gate.judge_url("https://other.invalid/"), ["URL-allowlist"], "{engine:?}");
+        assert!(gate.judge_url("https://other.invalid/").is_empty(), "{engine:?}");
     }
 }
 

@@ -71,7 +71,7 @@ fn fold_char(c: char) -> Folded {
         '\u{24d0}'..='\u{24e9}' => ascii(u32::from(c) - 0x24d0 + u32::from(b'a')),
         _ => LOOK_ALIKES
             .iter()
-            .find_map(|(from, to)| to.bytes().nth(from.chars().position(|known| known == c)?))
+            .find_map(|(from, to)| to.as_bytes().get(from.chars().position(|known| known == c)?).copied())
             .map_or(Folded::Same, Folded::To),
     }
 }
