@@ -86,7 +86,7 @@ impl World for MemberWorld {
 
     fn addresses(&self) -> String {
         let all = self.with(|member| member.addresses.clone()).unwrap_or_default();
-        all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        all.iter().map(|address| format!("    inet {address}/29\n")).collect()
     }
 
     fn enter(&self, command: &str) -> Box<dyn Send> {
