@@ -15,6 +15,7 @@ mod isolation;
 mod lab;
 mod lifecycle;
 mod members;
+mod model;
 
 macro_rules! contract {
     ($($module:ident::$check:ident),* $(,)?) => {
