@@ -24,6 +24,8 @@ pub struct RootArgs {
 #[derive(Debug)]
 pub struct RootState {
     bottles: HashMap<ActorId, Entry>,
+    /// Set by a shutdown: a launch that tries the next name must not outlive it.
+    closing: bool,
     _lease: Arc<Lease>,
 }
 
@@ -50,7 +52,7 @@ impl Actor for Root {
         _myself: ActorRef<RootMsg>,
         args: RootArgs,
     ) -> Result<RootState, ActorProcessingErr> {
-        Ok(RootState { bottles: HashMap::new(), _lease: args.lease })
+        Ok(RootState { bottles: HashMap::new(), closing: false, _lease: args.lease })
     }
 
     async fn handle(
@@ -68,6 +70,7 @@ impl Actor for Root {
                 }
             }
             RootMsg::Shutdown(reply) => {
+                state.closing = true;
                 let closing: Vec<_> = state.bottles.values().map(|entry| entry.close()).collect();
                 tokio::spawn(async move {
                     let reports = futures::future::join_all(closing).await;
@@ -98,6 +101,9 @@ async fn spawn(
     state: &mut RootState,
     args: BottleArgs,
 ) -> Result<ActorRef<BottleMsg>, String> {
+    if state.closing {
+        return Err("the runtime is shutting down".to_owned());
+    }
     let (backend, status) = (Arc::clone(&args.backend), args.status.clone());
     let (bottle, slug) = (args.ownership.bottle.clone(), args.plan.slug().clone());
     let spawned = Actor::spawn_linked(None, BottleSupervisor, args, myself.get_cell()).await;
