@@ -2,7 +2,6 @@
 //!
 //! Writes `addon_files.rs` to `OUT_DIR`: a slice of (path in the archive, content). An absent directory gives an
 //! empty list. No other work is done here.
-#![expect(clippy::print_stdout, reason = "cargo reads a build script's standard output")]
 
 use std::{
     env, fs,

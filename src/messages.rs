@@ -303,8 +303,8 @@ pub enum MemberEvent {
     Ready,
     /// A step towards that failed.
     Failed(StepError),
-    /// It ended.
-    Ended(ExitReason),
+    /// It ended; the text is the last it printed.
+    Ended(ExitReason, String),
     /// The probe's answer: `Err` says what did not behave.
     Probed(Result<(), String>),
     /// An egress decision.

@@ -8,7 +8,10 @@
 pub mod docker;
 pub mod error;
 pub mod labels;
+#[cfg(feature = "testing")]
+pub mod memory;
 pub mod streams;
+mod subnets;
 
 use async_trait::async_trait;
 use std::fmt::Debug;

@@ -86,9 +86,9 @@ mod tests {
 
     #[test]
     fn paths_expand_as_people_write_them() {
-        let host = HostEnv::new(BTreeMap::new(), "/home/me", "/work");
+        let host = HostEnv::new(BTreeMap::new(), "/home/me", "/srv");
         assert_eq!(host.expand("~/x"), Path::new("/home/me/x"));
-        assert_eq!(host.expand("x"), Path::new("/work/x"));
+        assert_eq!(host.expand("x"), Path::new("/srv/x"));
         assert_eq!(host.expand("/x"), Path::new("/x"));
         assert_eq!(host.expand("~"), Path::new("/home/me"));
     }

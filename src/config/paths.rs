@@ -41,7 +41,7 @@ mod tests {
 
     fn paths(vars: &[(&str, &str)]) -> Paths {
         let vars: BTreeMap<_, _> = vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Paths::resolve(&HostEnv::new(vars, "/home/me", "/work"))
+        Paths::resolve(&HostEnv::new(vars, "/home/me", "/srv"))
     }
 
     #[test]

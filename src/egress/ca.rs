@@ -2,7 +2,7 @@
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, PublicKeyData,
+    PKCS_ECDSA_P256_SHA256,
 };
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
@@ -47,7 +47,7 @@ impl BottleCa {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.not_before = now - CLOCK_SKEW;
         params.not_after = now + VALID_FOR;
-        params.key_identifier_method = KeyIdMethod::PreSpecified(Sha1::digest(key.der_bytes()).to_vec());
+        params.key_identifier_method = KeyIdMethod::PreSpecified(Sha1::digest(key.public_key_raw()).to_vec());
         let certificate = params.self_signed(&key).map_err(failed)?;
         Ok(Self {
             fingerprint: fingerprint_of(certificate.der()),
@@ -114,7 +114,7 @@ mod tests {
         let key = KeyPair::from_pem(ca.private_key_pem().expose_secret()).expect("own key");
         let body: String = ca.certificate_pem().lines().filter(|line| !line.starts_with('-')).collect();
         let der = STANDARD.decode(body).expect("own certificate");
-        let identifier = Sha1::digest(key.der_bytes());
+        let identifier = Sha1::digest(key.public_key_raw());
         assert!(der.windows(identifier.len()).any(|window| window == identifier.as_slice()));
     }
 }

@@ -152,7 +152,7 @@ impl Checker<'_> {
         range: RangeInclusive<u64>,
     ) -> Option<u64> {
         let number = self.number(node, path)?;
-        let whole = number.fract() == 0.0 && number >= 0.0 && number <= 9_007_199_254_740_992.0;
+        let whole = number.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&number);
         // Whole, positive and below 2^53, so the cast is exact.
         let value = number as u64;
         if whole && range.contains(&value) {
@@ -183,6 +183,10 @@ impl Checker<'_> {
     /// A path of the host: absolute or below `~/`, because a relative one would depend on the file it is in.
     pub(super) fn path(&mut self, node: &Node, path: &JsonPath) -> Option<String> {
         let text = self.filled(node, path)?;
+        if text.chars().any(char::is_control) {
+            self.note(node.span, path, shown(text), "a path has no control characters");
+            return None;
+        }
         if text.starts_with('/') || (text.starts_with("~/") && text.len() > 2) {
             return Some(text.to_owned());
         }
@@ -199,13 +203,17 @@ pub(super) fn shown(text: &str) -> String {
     format!("{:?}…", text.chars().take(60).collect::<String>())
 }
 
-/// The known name that is most like `found`, if one is like it at all.
+/// The known name that is most like `found`, if one is like it at all: few edits, or a long common start.
 pub(crate) fn nearest<'k>(found: &str, known: &[&'k str]) -> Option<&'k str> {
     let found = found.to_lowercase();
+    let allowed = (found.chars().count() / 3).max(1);
     known
         .iter()
-        .map(|name| (strsim::jaro_winkler(&found, &name.to_lowercase()), *name))
-        .filter(|(likeness, _)| *likeness >= 0.78)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
+        .map(|name| {
+            let lower = name.to_lowercase();
+            (strsim::osa_distance(&found, &lower), strsim::jaro_winkler(&found, &lower), *name)
+        })
+        .filter(|(edits, likeness, name)| (*edits <= allowed && *edits < name.len()) || *likeness >= 0.85)
+        .max_by(|a, b| b.0.cmp(&a.0).then(a.1.total_cmp(&b.1)))
+        .map(|(_, _, name)| name)
 }

@@ -309,14 +309,14 @@ fn extra_hosts(checker: &mut Checker<'_>, node: &Node, path: &JsonPath) -> BTree
 
 fn limits(checker: &mut Checker<'_>, node: &Node, path: &JsonPath) -> EgressLimits {
     let mut limits = EgressLimits::default();
-    for entry in checker.known(node, path, &["max_body", "requests_per_minute", "verdict_timeout_ms"]) {
+    for entry in checker.known(node, path, &["max_body", "verdict_timeout_ms"]) {
         let path = path.key(&entry.key);
-        let mut small =
-            |range| checker.integer(&entry.value, &path, range).and_then(|number| u32::try_from(number).ok());
         match entry.key.as_str() {
             "max_body" => limits.body_bytes = checker.size(&entry.value, &path, 1024),
-            "requests_per_minute" => limits.requests_per_minute = small(1..=1_000_000),
-            "verdict_timeout_ms" => limits.verdict_timeout_ms = small(100..=60_000),
+            "verdict_timeout_ms" => {
+                let wait = checker.integer(&entry.value, &path, 100..=600_000);
+                limits.verdict_timeout_ms = wait.and_then(|wait| u32::try_from(wait).ok());
+            }
             _ => {}
         }
     }

@@ -37,6 +37,9 @@ pub(super) fn read(checker: &mut Checker<'_>, node: &Node, path: &JsonPath) -> B
             key if key.contains(['=', '\0']) => {
                 Some(("a name with `=` or NUL", "names of variables hold neither `=` nor NUL"))
             }
+            key if key.chars().any(char::is_control) => {
+                Some(("a control character in a name", "names of variables are plain text"))
+            }
             key if RESERVED.contains(&key) => {
                 Some(("a reserved name", "proxy, trust and ssh-agent variables are set by the bottle"))
             }

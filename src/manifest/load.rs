@@ -38,7 +38,7 @@ pub fn load(host: &HostEnv, explicit: Option<&Path>) -> Result<Manifest, Manifes
         match read(path) {
             Ok(Some(bytes)) => match decode(path, bytes) {
                 Ok(source) => sources.push(source),
-                Err(finding) => findings.push(finding),
+                Err(finding) => findings.push(*finding),
             },
             Ok(None) => {}
             Err(error) => findings.push(Finding::of_file(
@@ -83,9 +83,11 @@ fn read(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
 ///
 /// # Errors
 /// The file is too large, binary, or in another encoding.
-pub fn decode(path: &Path, bytes: Vec<u8>) -> Result<Source, Finding> {
-    let wrong =
-        |found: String| Finding::of_file(path, found, "a manifest is JSON text in UTF-8, up to 1 MiB", None);
+pub fn decode(path: &Path, bytes: Vec<u8>) -> Result<Source, Box<Finding>> {
+    let wrong = |found: String| {
+        let rule = "a manifest is JSON text in UTF-8, up to 1 MiB";
+        Box::new(Finding::of_file(path, found, rule, None))
+    };
     if bytes.len() > MAX_BYTES {
         return Err(wrong("a file of more than 1 MiB".to_owned()));
     }

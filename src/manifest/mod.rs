@@ -10,6 +10,7 @@ mod error;
 mod load;
 mod merge;
 mod model;
+mod schema;
 mod ssh;
 #[cfg(test)]
 mod tests;
@@ -24,5 +25,6 @@ pub use model::{
     AgentManifest, BottleManifest, CredentialEntry, CredentialSource, DlpAction, EgressLimits,
     EgressManifest, EgressRule, EnvValue, Manifest, ResourcesManifest, Restart, SshEntry,
 };
+pub use schema::schema;
 pub use tree::Source;
 pub use validate::{RUNTIME_REMOVED, parse};

@@ -225,8 +225,6 @@ pub struct EgressRule {
 pub struct EgressLimits {
     /// Largest request body in bytes.
     pub body_bytes: Option<u64>,
-    /// Requests a minute and host.
-    pub requests_per_minute: Option<u32>,
     /// Longest wait for a verdict in milliseconds.
     pub verdict_timeout_ms: Option<u32>,
 }

@@ -67,31 +67,26 @@ impl Node {
             Value::Object(_) => "an object",
         }
     }
+}
 
-    fn entry(&self, key: &str) -> Option<&Node> {
-        match &self.value {
-            Value::Object(entries) => entries.iter().find(|e| e.key == key).map(|entry| &entry.value),
-            _ => None,
-        }
+/// Places of all values below `bottles.*.env`, also of those that a second key of the same name replaces:
+/// people write secrets there, so no excerpt shows them.
+fn env_values(root: &ast::Value<'_>, source: usize) -> Vec<Span> {
+    fn properties<'a, 'b>(value: &'b ast::Value<'a>) -> &'b [ast::ObjectProp<'a>] {
+        value.as_object().map_or(&[], |object| object.properties.as_slice())
     }
-
-    fn entries(&self) -> impl Iterator<Item = &Entry> {
-        match &self.value {
-            Value::Object(entries) => entries.as_slice(),
-            _ => &[],
-        }
+    let named = |name: &'static str| move |property: &&ast::ObjectProp<'_>| property.name.as_str() == name;
+    properties(root)
         .iter()
-    }
-
-    /// Places of all values below `bottles.*.env`: people write secrets there, so no excerpt shows them.
-    pub(super) fn env_values(&self) -> Vec<Span> {
-        let bottles = self.entry("bottles").into_iter().flat_map(Node::entries);
-        bottles
-            .filter_map(|bottle| bottle.value.entry("env"))
-            .flat_map(Node::entries)
-            .map(|entry| entry.value.span)
-            .collect()
-    }
+        .filter(named("bottles"))
+        .flat_map(|bottles| properties(&bottles.value))
+        .flat_map(|bottle| properties(&bottle.value).iter().filter(named("env")))
+        .flat_map(|env| properties(&env.value))
+        .map(|variable| {
+            let range = variable.value.range();
+            Span { source, start: range.start, end: range.end }
+        })
+        .collect()
 }
 
 /// A path as people read it: `bottles.dev.ssh[0].Host`.
@@ -118,7 +113,12 @@ impl JsonPath {
 }
 
 /// Parses a source. Findings: a syntax error (then there is no tree), an empty file, duplicate keys.
-pub(super) fn parse(index: usize, sources: &[Source], findings: &mut Vec<Finding>) -> Option<Node> {
+/// Also gives the places that no excerpt may show.
+pub(super) fn parse(
+    index: usize,
+    sources: &[Source],
+    findings: &mut Vec<Finding>,
+) -> Option<(Node, Vec<Span>)> {
     let source = sources.get(index)?;
     let options = ParseOptions {
         allow_comments: true,
@@ -163,7 +163,7 @@ pub(super) fn parse(index: usize, sources: &[Source], findings: &mut Vec<Finding
         return None;
     };
     let mut builder = Builder { source: index, sources, findings };
-    Some(builder.node(&value, &JsonPath::default()))
+    Some((builder.node(&value, &JsonPath::default()), env_values(&value, index)))
 }
 
 struct Builder<'a> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::checker::{Checker, nearest, shown};
-use super::error::ManifestErrors;
+use super::error::{Finding, ManifestErrors};
 use super::merge::merge;
 use super::model::{AgentManifest, BottleManifest, Manifest, ResourcesManifest, Restart};
 use super::tree::{self, JsonPath, Node, Source, Span, Value};
@@ -20,8 +20,9 @@ const MIB: u64 = 1024 * 1024;
 /// All findings of all sources.
 pub fn parse(sources: &[Source]) -> Result<Manifest, ManifestErrors> {
     let mut findings = Vec::new();
-    let trees: Vec<_> = (0..sources.len()).filter_map(|i| tree::parse(i, sources, &mut findings)).collect();
-    let hidden: Vec<Span> = trees.iter().flat_map(Node::env_values).collect();
+    let (trees, hidden): (Vec<_>, Vec<_>) =
+        (0..sources.len()).filter_map(|index| tree::parse(index, sources, &mut findings)).unzip();
+    let hidden = hidden.concat();
     let mut checker = Checker { sources, findings };
     // A file that is no object at all would hide the one below it; it is noted on its own.
     for tree in trees.iter().filter(|tree| !matches!(tree.value, Value::Object(_))) {
@@ -35,9 +36,12 @@ pub fn parse(sources: &[Source]) -> Result<Manifest, ManifestErrors> {
         return Ok(manifest);
     }
     if findings.is_empty() {
-        findings.push(super::Finding::of_file("", "no manifest", "a manifest has to exist", None));
+        findings.push(Finding::of_file("", "no manifest", "a manifest has to exist", None));
     }
     findings.iter_mut().for_each(|finding| finding.mask(&hidden));
+    // People fix a file from its top to its end.
+    let order = |finding: &Finding| sources.iter().position(|source| source.path == finding.file);
+    findings.sort_by_key(|finding| (order(finding), finding.line, finding.column));
     Err(ManifestErrors { findings })
 }
 
@@ -136,7 +140,10 @@ impl Checker<'_> {
     fn skills(&mut self, node: &Node, path: &JsonPath) -> Vec<String> {
         let mut skills: Vec<String> = Vec::new();
         for item in self.texts(node, path) {
-            if item.text.contains('/') || matches!(item.text, "." | "..") {
+            if item.text.contains('/')
+                || item.text.chars().any(char::is_control)
+                || matches!(item.text, "." | "..")
+            {
                 let rule = "a skill is the name of a directory in ~/.claude/skills";
                 self.note(item.span, &item.path, shown(item.text), rule);
             } else if skills.iter().any(|known| known == item.text) {

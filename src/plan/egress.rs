@@ -8,20 +8,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::egress::DEFAULT_HOSTS;
 use crate::manifest::{
     CredentialEntry, CredentialSource, DlpAction, EgressLimits, EgressManifest, EgressRule,
 };
-
-/// Hosts every bottle may reach: Claude Code does not work without them.
-pub const DEFAULT_HOSTS: [&str; 7] = [
-    "api.anthropic.com",
-    "statsig.anthropic.com",
-    "sentry.io",
-    "claude.ai",
-    "platform.claude.com",
-    "downloads.claude.ai",
-    "raw.githubusercontent.com",
-];
 
 /// What an agent sees in place of a credential. Harmless to every DLP rule.
 pub const PLACEHOLDER: &str = "held-by-bottle";
@@ -47,12 +37,11 @@ pub struct SshRoute {
 /// Everything that decides what may leave a bottle.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EgressPlan {
-    /// Hosts for TLS on port 443, and hosts of SSH: defaults, the manifest's, the SSH entries'. Sorted.
+    /// Hosts for TLS on port 443: the defaults and the manifest's, sorted. An SSH host is not on it, but the
+    /// gate lets its one port through as well.
     pub allowlist: Vec<String>,
     /// The part of the list that the manifest added.
     pub added: Vec<String>,
-    /// Hosts that are on the list for SSH alone: not reachable over HTTPS. Sorted.
-    pub ssh_only: Vec<String>,
     /// What a DLP finding does.
     pub dlp_action: DlpAction,
     /// Headers set by the broker, by host and header.
@@ -82,9 +71,6 @@ impl EgressPlan {
         let wished = manifest.allowlist.iter().chain(&manifest.http).chain(&manifest.websocket);
         hosts.extend(wished.cloned());
         hosts.extend(manifest.credentials.iter().map(|credential| credential.host.clone()));
-        let ssh_only: BTreeSet<String> =
-            ssh.iter().map(|route| route.hostname.clone()).filter(|host| !hosts.contains(host)).collect();
-        hosts.extend(ssh_only.iter().cloned());
         let added = hosts.iter().filter(|host| !DEFAULT_HOSTS.contains(&host.as_str())).cloned().collect();
         let mut credentials = manifest.credentials.clone();
         if oauth {
@@ -94,7 +80,6 @@ impl EgressPlan {
         Self {
             allowlist: hosts.into_iter().collect(),
             added,
-            ssh_only: ssh_only.into_iter().collect(),
             dlp_action: manifest.dlp_action,
             credentials,
             rules: manifest.rules.clone(),

@@ -127,7 +127,6 @@ struct Rule<'a> {
 #[derive(Serialize)]
 struct Limits {
     max_body_bytes: Option<u64>,
-    requests_per_minute: Option<u32>,
     verdict_timeout_ms: Option<u32>,
 }
 
@@ -251,7 +250,6 @@ fn egress(plan: &LaunchPlan) -> Egress<'_> {
         private_hosts: &egress.private_hosts,
         limits: Limits {
             max_body_bytes: egress.limits.body_bytes,
-            requests_per_minute: egress.limits.requests_per_minute,
             verdict_timeout_ms: egress.limits.verdict_timeout_ms,
         },
     }

@@ -92,9 +92,8 @@ impl LaunchPlan {
                 let source = match &credential.source {
                     CredentialSource::Env { var } => format!("${{{var}}}"),
                     CredentialSource::File { path } => path.clone(),
-                    CredentialSource::Command { argv } => {
-                        format!("command {}", argv.first().map_or("", String::as_str))
-                    }
+                    // In full: it runs on this host, and a manifest may come with a checkout.
+                    CredentialSource::Command { argv } => format!("runs on this host: {}", quoted(argv)),
                 };
                 format!("{} {} ← {source}", credential.host, credential.header)
             }),
@@ -159,7 +158,7 @@ fn quoted(argv: &[String]) -> String {
 
 fn bytes(count: u64) -> String {
     for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] {
-        if count >= 1 << shift && count % (1 << shift) == 0 {
+        if count >= 1 << shift && count.is_multiple_of(1 << shift) {
             return format!("{} {unit}", count >> shift);
         }
     }

@@ -1,8 +1,5 @@
 //! [`resolve`]: the one place that decides what a launch makes. Pure; reports every problem at once.
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -155,8 +152,10 @@ impl Resolver<'_> {
             if let Some(key) = &entry.known_host_key
                 && ssh_key::PublicKey::from_openssh(key).is_err()
             {
-                let hint =
-                    format!("take the line that `ssh-keyscan {}` prints, without the name", entry.hostname);
+                let hint = format!(
+                    "take the line that `ssh-keyscan -p {} {}` prints, without the name",
+                    entry.port, entry.hostname
+                );
                 problems.hint(format!("{place}.KnownHostKey"), "is not a public key in OpenSSH form", hint);
             }
             entries.push(SshKeyFile {
@@ -179,6 +178,14 @@ impl Resolver<'_> {
         let oauth = self.spec.forward_oauth_token && self.facts.vars.contains(OAUTH_VAR);
         let mut egress = EgressPlan::unite(&self.bottle.egress, routes, oauth);
         self.check_credentials(&egress, problems);
+        match egress.policy() {
+            Ok(policy) => {
+                for error in policy.check() {
+                    problems.add(format!("{}.egress", self.place), error.to_string());
+                }
+            }
+            Err(error) => problems.add(format!("{}.egress", self.place), error.to_string()),
+        }
         let configured = self.config.extra_ca.iter().map(|path| path.display().to_string());
         for path in configured.chain(self.bottle.egress.extra_ca.clone()) {
             match self.facts.bundles.get(&path) {

@@ -16,7 +16,6 @@ pub mod images;
 mod io;
 mod network;
 mod owned;
-mod subnets;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +64,15 @@ impl DockerBackend {
         let version = engine.call(Op::Connect, subject, engine.docker.version()).await?;
         engine.isolated_gateway = facts::parts(&version.version.unwrap_or_default()) >= (28, 0, 0);
         Ok(Self { engine: Arc::new(engine) })
+    }
+
+    /// Makes or finds the shared egress network and gives its subnet. A launch does it too; whoever puts a
+    /// service behind that network needs it earlier. Idempotent.
+    ///
+    /// # Errors
+    /// `NameConflict`, `NoAddressSpace`, or the engine's.
+    pub async fn ensure_shared(&self, name: &str, pool: ipnet::Ipv4Net) -> BackendResult<ipnet::Ipv4Net> {
+        network::ensure_shared(&self.engine, name, pool).await
     }
 }
 

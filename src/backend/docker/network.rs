@@ -11,10 +11,10 @@ use bollard::models::{Ipam, IpamConfig, Network, NetworkCreateRequest};
 use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions};
 use ipnet::Ipv4Net;
 
+use super::super::subnets;
 use super::super::{BackendError, BackendErrorKind, BackendResult, Op, Subject, labels};
 use super::classify::Meaning;
 use super::engine::{Engine, is_missing, meaning};
-use super::subnets;
 use crate::ids::BottleId;
 use crate::plan::spec::{Endpoint, Ground, GroundSpec, Ownership, Zone};
 
@@ -100,6 +100,17 @@ pub(super) async fn ensure_ground(engine: &Engine, spec: &GroundSpec) -> Backend
             Err(error)
         }
     }
+}
+
+/// Makes or finds the shared network alone; gives its subnet. Its first host address is the engine host's.
+pub(super) async fn ensure_shared(engine: &Engine, name: &str, pool: Ipv4Net) -> BackendResult<Ipv4Net> {
+    let existing = list(engine, HashMap::new()).await?;
+    let taken: Vec<Ipv4Net> = existing.iter().flat_map(subnets_of).collect();
+    let candidates = Mutex::new(subnets::shared(pool, taken));
+    let wanted = Wanted { name, claim: Claim::Shared, pool };
+    let ensured =
+        ensure(engine, &wanted, &existing, &candidates, |subnet| shared_request(name, subnet)).await?;
+    Ok(ensured.subnet)
 }
 
 /// The first host address is the gateway's and stays empty; members follow.
@@ -293,7 +304,8 @@ pub(super) async fn remove_shared(engine: &Engine, name: &str) -> BackendResult<
         // The engine itself only counts running members.
         let options = ListContainersOptions {
             all: true,
-            filters: Some(filter("network", &id_of(network))),
+            // A container that was never started is found by the name only.
+            filters: Some(HashMap::from([("network".to_owned(), vec![id_of(network), name.to_owned()])])),
             ..ListContainersOptions::default()
         };
         let subject = Subject::Network(name.to_owned());

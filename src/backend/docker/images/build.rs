@@ -3,16 +3,20 @@
 //! The container's main process is `cat` on an attached standard input. Whatever ends this process or drops the future
 //! closes that stream; `cat` ends, and the engine removes the container, remote engines included.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
 
 use bollard::{
     Docker,
-    container::{AttachContainerResults, LogOutput},
+    container::LogOutput,
     exec::{StartExecOptions, StartExecResults},
     models::{ContainerConfig, ContainerCreateBody, ExecConfig, HostConfig},
     query_parameters::{
         AttachContainerOptionsBuilder, CommitContainerOptionsBuilder, CreateContainerOptions,
-        RemoveContainerOptionsBuilder, StartContainerOptions, UploadToContainerOptionsBuilder,
+        InspectContainerOptions, RemoveContainerOptionsBuilder, StartContainerOptions,
+        UploadToContainerOptionsBuilder,
     },
 };
 use futures::StreamExt;
@@ -64,16 +68,36 @@ pub(super) async fn build(
     let body = container(build, surroundings);
     let create = engine.create_container(None::<CreateContainerOptions>, body);
     let id = MemberId::new(call(Step::Create, build.image, call::SHORT, create).await?.id);
-    let result = fill(engine, build, surroundings, progress, &id).await;
+    let options = AttachContainerOptionsBuilder::default().stdin(true).stream(true).build();
+    let attach = engine.attach_container(id.as_str(), Some(options));
+    // Held until the removal is done: its fall ends the container too, and two removals at once hinder each other.
+    let lifeline = call(Step::Create, build.image, call::SHORT, attach).await;
+    let result = match &lifeline {
+        Ok(_) => fill(engine, build, surroundings, progress, &id).await,
+        Err(_) => Ok(String::new()),
+    };
+    if let Err(error) = remove(engine, build.image, &id).await {
+        // The engine removes it by itself once its standard input is closed; the next setup sweeps.
+        tracing::warn!(container = id.as_str(), %error, "build container could not be removed");
+    }
+    lifeline.and(result)
+}
+
+/// Removes the build container and returns when it is gone.
+async fn remove(engine: &Docker, image: ImageName, id: &MemberId) -> Result<(), SetupError> {
     let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
     let removal = engine.remove_container(id.as_str(), Some(options));
-    match call(Step::Sweep, build.image, call::SHORT, removal).await {
-        Ok(()) => {}
-        Err(error) if error.kind == SetupErrorKind::NotFound => {}
-        // The engine removes it by itself once its standard input is closed; the next setup sweeps.
-        Err(error) => tracing::warn!(container = id.as_str(), %error, "build container could not be removed"),
+    let Err(refused) = call(Step::Sweep, image, call::SHORT, removal).await else { return Ok(()) };
+    // The container has ended by itself and the engine's own removal is under way: wait for that one.
+    for _ in 0..300 {
+        let look = engine.inspect_container(id.as_str(), None::<InspectContainerOptions>);
+        match call(Step::Sweep, image, call::SHORT, look).await {
+            Err(error) if error.kind == SetupErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+            Ok(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
     }
-    result
+    Err(refused)
 }
 
 fn container(build: &Build<'_>, surroundings: &Surroundings) -> ContainerCreateBody {
@@ -104,10 +128,6 @@ async fn fill(
     id: &MemberId,
 ) -> Result<String, SetupError> {
     let image = build.image;
-    let options = AttachContainerOptionsBuilder::default().stdin(true).stream(true).build();
-    let attach = engine.attach_container(id.as_str(), Some(options));
-    // Held to the end: its fall is what ends the container.
-    let lifeline: AttachContainerResults = call(Step::Create, image, call::SHORT, attach).await?;
     let start = engine.start_container(id.as_str(), None::<StartContainerOptions>);
     call(Step::Create, image, call::SHORT, start).await?;
 
@@ -146,7 +166,6 @@ async fn fill(
         .build();
     let committed =
         call(Step::Commit, image, call::LONG, engine.commit_container(options, configuration(build))).await?;
-    drop(lifeline);
     Ok(committed.id)
 }
 
@@ -205,7 +224,8 @@ async fn install(
     id: &MemberId,
 ) -> Result<(), SetupError> {
     let image = build.image;
-    let script = format!("sh {BUILD_DIR}/install.sh && sh {BUILD_DIR}/finish.sh");
+    // One pipe for both streams: the engine does not keep the order of two.
+    let script = format!("exec 2>&1; sh {BUILD_DIR}/install.sh && sh {BUILD_DIR}/finish.sh");
     let config = ExecConfig {
         attach_stdout: Some(true),
         attach_stderr: Some(true),

@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn embedded_recipes_are_valid_and_named_as_their_images() {
-        let set = RecipeSet::embedded().unwrap();
+        let set = RecipeSet::embedded().expect("valid");
         for (recipe, name) in [
             (&set.base, ImageName::Base),
             (&set.agent, ImageName::Agent),
@@ -111,6 +111,6 @@ mod tests {
         ] {
             assert_eq!(recipe.name(), name.as_str());
         }
-        assert!(pipelock_reference().unwrap().as_str().contains(':'));
+        assert!(pipelock_reference().expect("valid").as_str().contains(':'));
     }
 }

@@ -109,13 +109,13 @@ mod tests {
 
     #[test]
     fn the_test_executable_itself_is_found_dynamic_or_static_without_a_panic() {
-        let bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        let bytes = std::fs::read(std::env::current_exe().expect("valid")).expect("valid");
         let _ = static_elf(&bytes);
     }
 
     #[tokio::test]
     async fn a_missing_binary_names_the_places_and_the_remedy() {
-        let error = find_gate_binary(Some(Path::new("/nonexistent/gate"))).await.unwrap_err();
+        let error = find_gate_binary(Some(Path::new("/nonexistent/gate"))).await.expect_err("refused");
         assert!(error.to_string().contains("/nonexistent/gate"), "{error}");
         assert!(error.remedy().contains("--gate-binary"));
     }

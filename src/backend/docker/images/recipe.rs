@@ -192,19 +192,21 @@ mod tests {
 
     #[test]
     fn every_input_changes_the_hash() {
-        let plain = Recipe::parse(TEXT, scripts()).unwrap();
+        let plain = Recipe::parse(TEXT, scripts()).expect("valid");
         let hashes = [
             plain.hash("p"),
             plain.hash("q"),
-            Recipe::parse(&format!("{TEXT}user = '1'\n"), scripts()).unwrap().hash("p"),
-            Recipe::parse(TEXT, vec![file("install.sh", "ab"), file("finish.sh", "")]).unwrap().hash("p"),
+            Recipe::parse(&format!("{TEXT}user = '1'\n"), scripts()).expect("valid").hash("p"),
+            Recipe::parse(TEXT, vec![file("install.sh", "ab"), file("finish.sh", "")])
+                .expect("valid")
+                .hash("p"),
             plain.clone().with_file(file("c", "")).hash("p"),
         ];
         for (i, one) in hashes.iter().enumerate() {
             assert_eq!(one.len(), 12);
             assert!(hashes[i + 1..].iter().all(|other| other != one), "{hashes:?}");
         }
-        assert_eq!(plain.hash("p"), Recipe::parse(TEXT, scripts()).unwrap().hash("p"));
+        assert_eq!(plain.hash("p"), Recipe::parse(TEXT, scripts()).expect("valid").hash("p"));
     }
 
     #[test]

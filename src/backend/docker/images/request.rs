@@ -29,6 +29,15 @@ pub enum GateEngine {
     Builtin,
 }
 
+impl From<GateEngine> for crate::config::Engine {
+    fn from(gate: GateEngine) -> Self {
+        match gate {
+            GateEngine::Pipelock => Self::Pipelock,
+            GateEngine::Builtin => Self::Builtin,
+        }
+    }
+}
+
 /// Images of registries to use in place of what setup would do on its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RegistryBases {

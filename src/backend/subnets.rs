@@ -9,10 +9,14 @@ use sha2::{Digest as _, Sha256};
 use crate::ids::BottleId;
 
 /// Prefix of an inner zone: network, bridge, broadcast and five members.
-pub(super) const ZONE_PREFIX: u8 = 29;
+pub(in crate::backend) const ZONE_PREFIX: u8 = 29;
 
 /// The subnets of an inner zone in the order in which they are tried, those that overlap `taken` left out.
-pub(super) fn inner(pool: Ipv4Net, bottle: &BottleId, taken: Vec<Ipv4Net>) -> impl Iterator<Item = Ipv4Net> {
+pub(in crate::backend) fn inner(
+    pool: Ipv4Net,
+    bottle: &BottleId,
+    taken: Vec<Ipv4Net>,
+) -> impl Iterator<Item = Ipv4Net> {
     let count = count(pool, ZONE_PREFIX);
     let start = if count == 0 { 0 } else { place(bottle) % count };
     (0..count)
@@ -21,7 +25,7 @@ pub(super) fn inner(pool: Ipv4Net, bottle: &BottleId, taken: Vec<Ipv4Net>) -> im
 }
 
 /// The subnets of the shared zone in the order in which they are tried.
-pub(super) fn shared(pool: Ipv4Net, taken: Vec<Ipv4Net>) -> impl Iterator<Item = Ipv4Net> {
+pub(in crate::backend) fn shared(pool: Ipv4Net, taken: Vec<Ipv4Net>) -> impl Iterator<Item = Ipv4Net> {
     let prefix = shared_prefix(pool);
     let count = count(pool, prefix);
     (0..count)
@@ -55,6 +59,7 @@ fn place(bottle: &BottleId) -> u32 {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

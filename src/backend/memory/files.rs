@@ -1,0 +1,122 @@
+//! A member's files, and tar archives of them.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read as _};
+
+/// Directories that every member has.
+const DIRECTORIES: &[&str] =
+    &["/", "/data", "/etc", "/home", "/opt", "/root", "/run", "/tmp", "/usr", "/usr/local", "/var", "/work"];
+
+/// One entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Node {
+    Directory { mode: u32 },
+    File { mode: u32, content: Vec<u8> },
+    Link { target: String },
+}
+
+/// Files by absolute path.
+#[derive(Clone, Debug)]
+pub(super) struct Files(BTreeMap<String, Node>);
+
+impl Files {
+    /// The usual directories and `more` with their parents.
+    pub(super) fn new<'a>(more: impl Iterator<Item = &'a str>) -> Self {
+        let mut files = Self(BTreeMap::new());
+        for path in DIRECTORIES.iter().copied().chain(more) {
+            let ends = path.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0);
+            for end in ends.chain([path.len()]) {
+                files.0.entry(path[..end].to_owned()).or_insert(Node::Directory { mode: 0o755 });
+            }
+        }
+        files
+    }
+
+    /// A file's content.
+    pub(super) fn read(&self, path: &str) -> Option<Vec<u8>> {
+        match self.0.get(&clean(path)) {
+            Some(Node::File { content, .. }) => Some(content.clone()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn has_directory(&self, path: &str) -> bool {
+        matches!(self.0.get(&clean(path)), Some(Node::Directory { .. }))
+    }
+
+    /// Unpacks an archive under `path`.
+    pub(super) fn unpack(&mut self, path: &str, archive: &[u8]) -> io::Result<()> {
+        for entry in tar::Archive::new(archive).entries()? {
+            let mut entry = entry?;
+            let name = clean(&format!("{path}/{}", entry.path()?.to_string_lossy()));
+            let mode = entry.header().mode()? & 0o7777;
+            let node = match entry.header().entry_type() {
+                tar::EntryType::Directory => Node::Directory { mode },
+                tar::EntryType::Symlink => {
+                    let target = entry.link_name()?.unwrap_or_default().to_string_lossy().into_owned();
+                    Node::Link { target }
+                }
+                _ => {
+                    let mut content = Vec::new();
+                    entry.read_to_end(&mut content)?;
+                    Node::File { mode, content }
+                }
+            };
+            let parents: Vec<usize> =
+                name.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0).collect();
+            for end in parents {
+                self.0.entry(name[..end].to_owned()).or_insert(Node::Directory { mode: 0o755 });
+            }
+            self.0.insert(name, node);
+        }
+        Ok(())
+    }
+
+    /// Packs `path` with its own name at the top; `None` when it is missing.
+    pub(super) fn pack(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
+        let path = clean(path);
+        if !self.0.contains_key(&path) {
+            return Ok(None);
+        }
+        let parent = path.rfind('/').map_or(0, |at| at + 1);
+        let mut tar = tar::Builder::new(Vec::new());
+        let below = format!("{}/", path.trim_end_matches('/'));
+        for (name, node) in self.0.iter().filter(|(name, _)| **name == path || name.starts_with(&below)) {
+            let relative = name.get(parent..).filter(|name| !name.is_empty()).unwrap_or(".");
+            let mut header = tar::Header::new_gnu();
+            match node {
+                Node::Directory { mode } => {
+                    header.set_entry_type(tar::EntryType::Directory);
+                    header.set_mode(*mode);
+                    header.set_size(0);
+                    tar.append_data(&mut header, format!("{relative}/"), io::empty())?;
+                }
+                Node::File { mode, content } => {
+                    header.set_mode(*mode);
+                    header.set_size(content.len() as u64);
+                    tar.append_data(&mut header, relative, content.as_slice())?;
+                }
+                Node::Link { target } => {
+                    header.set_entry_type(tar::EntryType::Symlink);
+                    header.set_mode(0o777);
+                    header.set_size(0);
+                    tar.append_link(&mut header, relative, target)?;
+                }
+            }
+        }
+        tar.into_inner().map(Some)
+    }
+}
+
+/// One absolute form for every spelling of a path.
+fn clean(path: &str) -> String {
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}

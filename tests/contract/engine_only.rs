@@ -1,0 +1,122 @@
+//! What only a real engine can show: nothing secret is visible, members are confined, facts have remedies.
+
+use std::collections::BTreeMap;
+
+use bottle::backend::ExecSpec;
+use bottle::ids::Secret;
+use bottle::plan::spec::StdinMode;
+use tokio::io::AsyncWriteExt as _;
+
+use crate::lab::{Lab, finish, read_until};
+use crate::support;
+
+const CANARY: &str = "canary-3f9c1b";
+
+async fn on_docker(
+    check: impl for<'a> FnOnce(&'a Lab) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
+) {
+    if let Some(lab) = Lab::docker().await {
+        lab.run(check).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn material_and_command_environment_are_not_visible() {
+    on_docker(|lab| Box::pin(hidden(lab))).await;
+}
+
+async fn hidden(lab: &Lab) {
+    let mut spec = lab.member_spec("a", &["cat"]);
+    spec.stdin = StdinMode::Open;
+    let id = lab.backend.ensure_member(&spec).await.unwrap();
+    let mut io = lab.backend.start_member(&id, Some(Secret::from(format!("{CANARY}\n")))).await.unwrap();
+    read_until(&mut io.output, CANARY).await;
+    let mut command = ExecSpec::new(["sh", "-c", "echo count-$(env | grep -c ^TOKEN=); read wait"]);
+    command.env = BTreeMap::from([("TOKEN".to_owned(), Secret::from(CANARY))]);
+    command.stdin = true;
+    let mut running = lab.backend.exec(&id, command).await.unwrap();
+    read_until(&mut running.output, "count-1").await;
+    let inspected = support::docker(&["inspect", id.as_str()]);
+    assert!(inspected.contains("PLAIN=plain") && !inspected.contains(CANARY));
+    let top = support::docker(&["top", id.as_str(), "-eo", "pid,args"]);
+    assert!(top.contains("read wait") && !top.contains(CANARY));
+    let mut stdin = running.stdin.take().unwrap();
+    stdin.shutdown().await.unwrap();
+    finish(running).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_are_confined() {
+    on_docker(|lab| Box::pin(confined(lab))).await;
+}
+
+async fn confined(lab: &Lab) {
+    let mut spec = lab.member_spec("a", &["sleep", "600"]);
+    spec.read_only = true;
+    spec.tmpfs =
+        vec![bottle::plan::spec::Tmpfs { path: "/work".into(), size_bytes: 1 << 20, mode: 0o700, uid: 1000 }];
+    let (id, _) = lab.started(&spec).await;
+    let status =
+        lab.finish(&id, &["grep", "-E", "CapEff|CapBnd|NoNewPrivs|Seccomp:", "/proc/self/status"]).await;
+    for line in ["CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
+        assert!(status.stdout.contains(line), "{}", status.stdout);
+    }
+    assert_ne!(lab.finish(&id, &["touch", "/data/x"]).await.code, 0);
+    let mut inside = ExecSpec::new(["sh", "-c", "echo '#!/bin/sh' > /work/x; chmod +x /work/x; /work/x"]);
+    inside.user = bottle::plan::spec::ExecUser::Named("1000:1000".into());
+    let done = finish(lab.backend.exec(&id, inside).await.unwrap()).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    let format = "{{.HostConfig.Memory}} {{.HostConfig.MemorySwap}} {{.HostConfig.PidsLimit}} \
+                  {{.HostConfig.RestartPolicy.Name}} {{.HostConfig.LogConfig.Type}} {{.HostConfig.Privileged}}";
+    let limits = support::docker(&["inspect", "-f", format, id.as_str()]);
+    assert_eq!(limits, "67108864 67108864 64 no local false");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unlabelled_network_of_the_same_name_is_a_conflict() {
+    on_docker(|lab| Box::pin(unlabelled(lab))).await;
+}
+
+async fn unlabelled(lab: &Lab) {
+    let spec = lab.ground_spec("a");
+    let subnet = format!("{}/29", lab.pool.network());
+    support::docker(&["network", "create", "--internal", "--subnet", &subnet, &spec.int_name]);
+    let answer = lab.backend.ensure_ground(&spec).await;
+    support::docker(&["network", "rm", &spec.int_name]);
+    assert_eq!(answer.unwrap_err().kind, bottle::backend::BackendErrorKind::NameConflict);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_whose_network_was_made_anew_is_made_anew() {
+    on_docker(|lab| Box::pin(remade(lab))).await;
+}
+
+async fn remade(lab: &Lab) {
+    let ground = lab.ground("a").await;
+    let mut spec = lab.member_spec("a", &["sleep", "600"]);
+    spec.endpoints = vec![crate::lab::endpoint(
+        bottle::plan::spec::Zone::Int,
+        &ground.spec.int_name,
+        Some(ground.agent_int),
+    )];
+    let first = lab.backend.ensure_member(&spec).await.unwrap();
+    assert_eq!(lab.backend.ensure_member(&spec).await.unwrap(), first);
+    lab.backend.remove_ground(&ground.spec.ownership.bottle).await.unwrap();
+    let ground = lab.ground("a").await;
+    spec.endpoints[0].address = Some(ground.agent_int);
+    let second = lab.backend.ensure_member(&spec).await.unwrap();
+    assert_ne!(first, second);
+    lab.backend.start_member(&second, None).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn facts_name_version_runtimes_and_remedies() {
+    on_docker(|lab| {
+        Box::pin(async move {
+            let facts = lab.backend.facts().await.unwrap();
+            assert!(facts.version.starts_with("Docker ") && facts.runtimes.contains(&"runc".to_owned()));
+            assert!(facts.weaknesses.iter().all(|text| text.contains("; ") || text.contains(", ")));
+        })
+    })
+    .await;
+}
