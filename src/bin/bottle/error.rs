@@ -138,7 +138,7 @@ impl From<MaterialErrors> for CliError {
         let (message, details) = text.split_once('\n').unwrap_or((&text, ""));
         let mut error = Self::new(ErrorKind::Input, message);
         error.details = Some(format!("{details}\n"));
-        error.findings = Some(errors.problems.iter().map(|problem| problem.to_string().into()).collect());
+        error.findings = Some(errors.problems.iter().map(ToString::to_string).collect());
         error
     }
 }
@@ -211,14 +211,10 @@ impl From<AttachError> for CliError {
 
 impl From<OperationError> for CliError {
     fn from(error: OperationError) -> Self {
-        let plain = |kind, error: OperationError| {
-            CliError::new(kind, "use the bottle").because(error)
-        };
+        let plain = |kind, error: OperationError| CliError::new(kind, "use the bottle").because(error);
         match error {
             OperationError::Backend(error) => error.into(),
-            OperationError::Host { path, source } => {
-                CliError::io(format!("copy {}", path.display()), source)
-            }
+            OperationError::Host { path, source } => CliError::io(format!("copy {}", path.display()), source),
             error @ (OperationError::NotReady { .. } | OperationError::Closed(_)) => {
                 plain(ErrorKind::NotRunning, error)
             }

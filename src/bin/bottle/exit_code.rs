@@ -31,27 +31,6 @@ pub(crate) const INTERRUPTED: u8 = 130;
 /// The reader of standard output went away: 128 and SIGPIPE.
 pub(crate) const OUTPUT_CLOSED: u8 = 141;
 
-/// One row of the table: name, code, meaning.
-pub(crate) type Row = (&'static str, u8, &'static str);
-
-/// The table, as `docs/exit-codes.md` shows it.
-pub(crate) const TABLE: [Row; 14] = [
-    ("success", SUCCESS, "everything went as asked; also: you said no to a question"),
-    ("failure", FAILURE, "it failed, and no other code fits"),
-    ("usage", USAGE, "the command line is wrong"),
-    ("input", INPUT, "manifest, configuration, environment or a file of the host is wrong"),
-    ("not_found", NOT_FOUND, "the named bottle, agent or path does not exist"),
-    ("not_running", NOT_RUNNING, "the bottle is not running"),
-    ("conflict", CONFLICT, "a name or address is taken, or the file exists already"),
-    ("unreachable", UNREACHABLE, "the engine cannot be reached"),
-    ("deadline", DEADLINE, "a deadline passed"),
-    ("refused", REFUSED, "the engine or the host refused: permission, policy, no space"),
-    ("exec_timeout", EXEC_TIMEOUT, "`exec --timeout`: the time-out passed and the command was killed"),
-    ("own_failure", OWN_FAILURE, "`start` and `exec`: bottle itself failed; any other code is the agent's own"),
-    ("interrupted", INTERRUPTED, "interrupted by Ctrl-C; 129 by SIGHUP, 131 by SIGQUIT, 143 by SIGTERM"),
-    ("output_closed", OUTPUT_CLOSED, "the reader of standard output went away"),
-];
-
 /// The code of an error, outside `start` and `exec`.
 pub(crate) fn of(kind: ErrorKind) -> u8 {
     match kind {
@@ -70,4 +49,52 @@ pub(crate) fn of(kind: ErrorKind) -> u8 {
 /// A process's exit code as ours: codes do not fit a byte only where an engine answers nonsense.
 pub(crate) fn passed_through(code: i64) -> u8 {
     u8::try_from(code).unwrap_or(FAILURE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Name, code, meaning.
+    type Row = (&'static str, u8, &'static str);
+
+    /// As `docs/exit-codes.md` shows it.
+    const TABLE: [Row; 14] = [
+        ("success", SUCCESS, "everything went as asked; also: you said no to a question"),
+        ("failure", FAILURE, "it failed, and no other code fits"),
+        ("usage", USAGE, "the command line is wrong"),
+        ("input", INPUT, "manifest, configuration, environment or a file of the host is wrong"),
+        ("not_found", NOT_FOUND, "the named bottle, agent or path does not exist"),
+        ("not_running", NOT_RUNNING, "the bottle is not running"),
+        ("conflict", CONFLICT, "a name or address is taken, or the file exists already"),
+        ("unreachable", UNREACHABLE, "the engine cannot be reached"),
+        ("deadline", DEADLINE, "a deadline passed"),
+        ("refused", REFUSED, "the engine or the host refused: permission, policy, no space"),
+        ("exec_timeout", EXEC_TIMEOUT, "`exec --timeout`: the time-out passed and the command was killed"),
+        (
+            "own_failure",
+            OWN_FAILURE,
+            "`start` and `exec`: bottle itself failed; any other code is the agent's own",
+        ),
+        ("interrupted", INTERRUPTED, "interrupted by Ctrl-C; 129 by SIGHUP, 131 by SIGQUIT, 143 by SIGTERM"),
+        ("output_closed", OUTPUT_CLOSED, "the reader of standard output went away"),
+    ];
+
+    #[test]
+    fn the_document_says_what_the_constants_say() {
+        let mut rows = String::from("| code | name | meaning |\n|---|---|---|\n");
+        for (name, code, meaning) in TABLE {
+            rows.push_str(&format!("| {code} | `{name}` | {meaning} |\n"));
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/exit-codes.md");
+        let document = std::fs::read_to_string(path).unwrap();
+        assert!(document.contains(&rows), "docs/exit-codes.md has to hold this table:\n{rows}");
+    }
+
+    #[test]
+    fn codes_are_told_apart() {
+        let codes: std::collections::BTreeSet<_> = TABLE.iter().map(|(_, code, _)| code).collect();
+        assert_eq!(codes.len(), TABLE.len());
+        assert_eq!([0, 255, 256, -1].map(passed_through), [0, 255, FAILURE, FAILURE]);
+    }
 }

@@ -94,9 +94,9 @@ pub(crate) async fn ask(question: String) -> CliResult<Option<String>> {
 
 /// A question with no as its default: only y, Y, yes and YES are yes.
 pub(crate) async fn confirm(question: &str) -> CliResult<bool> {
-    let answer = ask(format!("{question} [y/N] ")).await.map_err(|error| {
-        error.remedy("pass --yes to go on without a question")
-    })?;
+    let answer = ask(format!("{question} [y/N] "))
+        .await
+        .map_err(|error| error.remedy("pass --yes to go on without a question"))?;
     Ok(answer.is_some_and(|answer| is_yes(&answer)))
 }
 

@@ -57,7 +57,10 @@ fn code(signal: i32) -> u8 {
     u8::try_from(128 + signal).unwrap_or(crate::exit_code::INTERRUPTED)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the second signal is the person's order not to wait for teardown")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the second signal is the person's order not to wait for teardown"
+)]
 fn give_up(ui: Ui, signal: i32) {
     terminal::restore();
     ui.say("stopped before everything was removed; `bottle cleanup` takes the rest");

@@ -16,10 +16,8 @@ use crate::output::SCHEMA_VERSION;
 pub(crate) async fn run(app: &App, args: InspectArgs) -> CliResult {
     let backend = app.backend().await?;
     let state_dir = &app.paths.state_dir;
-    let owners = LivingOwners {
-        host: lease::host_id(state_dir),
-        alive: lease::alive(state_dir).unwrap_or_default(),
-    };
+    let owners =
+        LivingOwners { host: lease::host_id(state_dir), alive: lease::alive(state_dir).unwrap_or_default() };
     let mut bottles = Vec::new();
     for name in &args.names {
         let found = AttachedBottle::find(backend.clone(), name).await?;

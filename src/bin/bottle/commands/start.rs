@@ -40,7 +40,7 @@ pub(crate) async fn run(app: &App, args: StartArgs) -> CliResult {
             return Ok(None);
         }
         let material = gather(app, &plan).await?;
-        Ok(Some((plan, material, config, backend)))
+        Ok::<_, CliError>(Some((plan, material, config, backend)))
     };
     let prepared = tokio::select! {
         prepared = prepared => prepared?,
@@ -89,7 +89,11 @@ async fn plan(app: &App, args: &StartArgs) -> CliResult<(LaunchPlan, Config, Arc
 }
 
 fn show(ui: Ui, args: &StartArgs, plan: &LaunchPlan) -> CliResult<()> {
-    if args.format == Format::Json || ui.json() { ui.document(&to_json(plan)) } else { ui.data(&plan.print()) }
+    if args.format == Format::Json || ui.json() {
+        ui.document(&to_json(plan))
+    } else {
+        ui.data(&plan.print())
+    }
 }
 
 /// Off the runtime's workers: it reads files, and waits for a person.
@@ -106,9 +110,9 @@ async fn gather(app: &App, plan: &LaunchPlan) -> CliResult<Material> {
             }
         })
     });
-    let gathered = gathered.await.map_err(|error| {
-        CliError::new(ErrorKind::Internal, "gather the bottle's secrets").because(error)
-    })?;
+    let gathered = gathered
+        .await
+        .map_err(|error| CliError::new(ErrorKind::Internal, "gather the bottle's secrets").because(error))?;
     Ok(gathered?)
 }
 
@@ -138,11 +142,8 @@ async fn live(
 
 async fn attend(bottle: &Bottle, args: &StartArgs) -> CliResult<ExecEnd> {
     let tty = session::has_terminal();
-    let options = ClaudeOptions {
-        tty: tty.then(terminal::size),
-        stdin: true,
-        ask_permissions: args.ask_permissions,
-    };
+    let options =
+        ClaudeOptions { tty: tty.then(terminal::size), stdin: true, ask_permissions: args.ask_permissions };
     let running = bottle.exec_claude(args.args.clone(), options).await?;
     session::carry(running, tty).await
 }

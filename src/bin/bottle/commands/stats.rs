@@ -40,13 +40,11 @@ pub(crate) async fn run(app: &App, args: StatsArgs) -> CliResult {
         let bottle = AttachedBottle::find(backend.clone(), &name).await?;
         let slug = bottle.bottle().slug.to_string();
         let readings = join_all(Role::ALL.map(|role| bottle.stats(role))).await;
-        stats.extend(
-            Role::ALL.into_iter().zip(readings).map(|(role, reading)| Row {
-                slug: slug.clone(),
-                role,
-                reading: reading.ok(),
-            }),
-        );
+        stats.extend(Role::ALL.into_iter().zip(readings).map(|(role, reading)| Row {
+            slug: slug.clone(),
+            role,
+            reading: reading.ok(),
+        }));
     }
     if app.ui.json() {
         app.ui.document(&Document { schema_version: SCHEMA_VERSION, stats })?;

@@ -73,11 +73,6 @@ impl Ui {
         self.data(&json::pretty(value)?)
     }
 
-    /// Data as one JSON line, for streams.
-    pub(crate) fn json_line(self, value: &impl Serialize) -> CliResult<()> {
-        self.data(&json::line(value)?)
-    }
-
     /// Progress for people. Not with `--quiet`.
     pub(crate) fn note(self, text: &str) {
         if !self.quiet {
