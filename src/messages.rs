@@ -2,6 +2,7 @@
 //!
 //! A variant is the imperative verb of the handle method it serves; an event is a past participle.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::backend::{BackendError, BackendErrorKind, ExecControl, LogOptions, MemberStats, Output};
 use crate::egress::AuditRecord;
-use crate::ids::{Fingerprint, MemberId, Role, Secret, Slug};
+use crate::ids::{BottleId, Fingerprint, MemberId, Role, Secret, Slug};
 use crate::plan::spec::{ExecUser, Ground, TtySize};
 
 pub use crate::actors::bottle::phase::{EndReason, Step};
@@ -173,6 +174,8 @@ pub struct CloseReport {
 pub struct BottleStatus {
     /// Phase word: launching, ready, closing, gone.
     pub phase: &'static str,
+    /// Set once it was ready. Creates belong to a launch: what never was ready may leave one under way.
+    pub was_ready: bool,
     /// Set once it is gone.
     pub report: Option<Arc<CloseReport>>,
     /// Fingerprint of the bottle's certificate.
@@ -325,8 +328,12 @@ pub enum ContainerMsg {
 /// Messages of the root supervisor.
 #[derive(Debug)]
 pub enum RootMsg {
+    /// [`Runtime::prepare_cleanup`](crate::Runtime::prepare_cleanup): the bottles that a supervisor cares for.
+    Living(RpcReplyPort<BTreeSet<BottleId>>),
     /// [`Runtime::launch`](crate::Runtime::launch).
     Spawn(Box<crate::actors::bottle::BottleArgs>, RpcReplyPort<Result<ractor::ActorRef<BottleMsg>, String>>),
-    /// [`Runtime::shutdown`](crate::Runtime::shutdown): refuse new bottles, close those that live.
+    /// [`Runtime::shutdown`](crate::Runtime::shutdown): refuse new bottles from now on, close those that live.
     Shutdown(RpcReplyPort<Vec<(Slug, Arc<CloseReport>)>>),
+    /// The last [`Runtime`](crate::Runtime) is dropped: as `Shutdown`, then give the lease up.
+    Retire,
 }
