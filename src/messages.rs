@@ -287,6 +287,8 @@ pub enum BottleMsg {
     GroundMade(Result<Ground, BackendError>),
     /// From a container worker.
     Member(Role, MemberEvent),
+    /// From the provisioner: it has come to this step.
+    ProvisionReached(Step),
     /// From the provisioner.
     Provisioned(Result<(), (Step, StepError)>),
     /// From the teardown task.
@@ -306,8 +308,8 @@ pub enum MemberEvent {
     Ready,
     /// A step towards that failed.
     Failed(StepError),
-    /// It ended.
-    Ended(ExitReason),
+    /// It ended, or cannot be heard or told anything any more; with its last words.
+    Ended(ExitReason, String),
     /// The probe's answer: `Err` says what did not behave.
     Probed(Result<(), String>),
     /// An egress decision.

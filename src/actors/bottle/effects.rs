@@ -63,7 +63,7 @@ pub(super) async fn apply(myself: &ActorRef<BottleMsg>, state: &mut BottleState,
             Effect::StartMembers => start_members(myself, state).await,
             Effect::Probe => probe(state),
             Effect::Provision => provision(myself, state).await,
-            Effect::Admit => admit(state),
+            Effect::Admit => admit(myself, state),
             Effect::TearDown => tear_down(myself, state),
             Effect::Finish => finish(myself, state),
         }
@@ -141,17 +141,20 @@ async fn provision(myself: &ActorRef<BottleMsg>, state: &mut BottleState) {
     }
 }
 
-fn admit(state: &mut BottleState) {
+fn admit(myself: &ActorRef<BottleMsg>, state: &mut BottleState) {
     state.permit = None;
     state.failure = None;
     if let Some(launched) = state.launched.take() {
-        // A caller that went away has dropped its guard, which closes the bottle.
-        let _ = launched.send(Ok(()));
+        if launched.send(Ok(())).is_err() {
+            // The caller went away, perhaps before it had a handle that closes the bottle.
+            let _ = myself.cast(BottleMsg::Close);
+        }
     }
 }
 
 fn tear_down(myself: &ActorRef<BottleMsg>, state: &mut BottleState) {
     state.permit = None;
+    state.closing.cancel();
     let job = TeardownJob {
         backend: Arc::clone(&state.backend),
         bottle: state.ownership.bottle.clone(),
