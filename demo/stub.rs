@@ -1,6 +1,8 @@
 //! Starts the stub of the Messages API in a container on the host's network, bound to the address of the shared
 //! egress network: reachable from a gate, from nothing else of a bottle. Used by examples and tests.
 
+#![cfg_attr(not(test), expect(dead_code, reason = "only tests count arrivals"))]
+
 use std::error::Error;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -13,7 +15,7 @@ use futures::{StreamExt, TryStreamExt};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 
 /// Hosts that the stub answers for: what Claude Code talks to, and one more that no default list holds.
-pub const HOSTS: [&str; 8] = [
+pub(crate) const HOSTS: [&str; 8] = [
     "api.anthropic.com",
     "statsig.anthropic.com",
     "sentry.io",
@@ -27,30 +29,29 @@ pub const HOSTS: [&str; 8] = [
 const SCRIPT: &str = include_str!("messages_stub.py");
 
 /// A running stub. Call [`Stub::stop`]; dropping it leaves the container behind.
-pub struct Stub {
+pub(crate) struct Stub {
     docker: Docker,
     container: String,
     /// Where it listens, port 443.
-    pub address: Ipv4Addr,
+    pub(crate) address: Ipv4Addr,
     /// Its certificate authority, PEM, as a file.
-    pub ca_file: PathBuf,
+    pub(crate) ca_file: PathBuf,
 }
 
 /// One request that arrived.
 #[derive(Clone, Debug, serde::Deserialize)]
-#[expect(dead_code, reason = "each user looks at other fields")]
-pub struct Arrival {
-    pub method: String,
-    pub host: String,
-    pub path: String,
-    pub bytes: u64,
-    pub authorization_sha256: Option<String>,
-    pub x_api_key_sha256: Option<String>,
+pub(crate) struct Arrival {
+    pub(crate) method: String,
+    pub(crate) host: String,
+    pub(crate) path: String,
+    pub(crate) bytes: u64,
+    pub(crate) authorization_sha256: Option<String>,
+    pub(crate) x_api_key_sha256: Option<String>,
 }
 
 impl Stub {
     /// Starts it from the mitmproxy image (which has Python) and waits until it listens.
-    pub async fn start(
+    pub(crate) async fn start(
         image: &str,
         name: &str,
         label: (&str, &str),
@@ -117,7 +118,7 @@ impl Stub {
     }
 
     /// The requests that have arrived so far.
-    pub async fn arrivals(&self) -> Result<Vec<Arrival>, Box<dyn Error>> {
+    pub(crate) async fn arrivals(&self) -> Result<Vec<Arrival>, Box<dyn Error>> {
         let options = query::LogsOptionsBuilder::default().stdout(true).build();
         let pieces: Vec<_> = self.docker.logs(&self.container, Some(options)).try_collect().await?;
         let text: String = pieces.iter().map(ToString::to_string).collect();
@@ -125,7 +126,7 @@ impl Stub {
     }
 
     /// Removes the container and its certificate file.
-    pub async fn stop(&self) {
+    pub(crate) async fn stop(&self) {
         let options = query::RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         let _ = self.docker.remove_container(&self.container, Some(options)).await;
         let _ = std::fs::remove_file(&self.ca_file);

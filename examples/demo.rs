@@ -16,8 +16,8 @@ use bottle::audit_log::AuditLog;
 use bottle::backend::docker::DockerBackend;
 use bottle::backend::docker::images::{ProgressEvent, SetupProgress, SetupRequest, setup};
 use bottle::backend::{Backend, OwnedBy};
-use bottle::config::ImageConfig;
-use bottle::ids::Role;
+use bottle::config::{Engine, ImageConfig};
+use bottle::ids::{ImageRef, Role};
 use bottle::{
     Bottle, BottleSpec, Config, ExecRequest, ExecResult, HostEnv, Material, NoPrompt, Runtime, RuntimeOptions,
 };
@@ -102,6 +102,12 @@ async fn images() -> Outcome<Config> {
     for role in Role::ALL {
         let image = report.image(role).ok_or("an image is missing from the report")?;
         config.images.set(role, ImageConfig { reference: image.reference.clone(), digest: None });
+    }
+    // The official image in the gate's place, where it is at hand.
+    if let Some(image) = std::env::var_os("BOTTLE_TEST_PIPELOCK_IMAGE") {
+        let reference = ImageRef::new(image.to_string_lossy());
+        config.engine = Engine::Pipelock;
+        config.images.set(Role::Pipelock, ImageConfig { reference, digest: None });
     }
     Ok(config)
 }

@@ -2,6 +2,7 @@
 //!
 //! A variant is the imperative verb of the handle method it serves; an event is a past participle.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,9 +10,12 @@ use std::time::Duration;
 use ractor::RpcReplyPort;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::backend::{BackendError, BackendErrorKind, ExecControl, LogOptions, MemberStats, Output};
+use crate::backend::{
+    BackendError, BackendErrorKind, ExecControl, ExecSpec, LogOptions, MemberStats, Output,
+};
 use crate::egress::AuditRecord;
 use crate::ids::{Fingerprint, MemberId, Role, Secret, Slug};
+use crate::plan::provision::{AGENT_USER, WORKSPACE};
 use crate::plan::spec::{ExecUser, Ground, TtySize};
 
 pub use crate::actors::bottle::phase::{EndReason, Step};
@@ -48,6 +52,19 @@ impl ExecRequest {
             stdin: false,
             timeout: None,
         }
+    }
+
+    /// What the backend is asked to run: `secrets` are the bottle's own variables, the request's win.
+    pub(crate) fn into_spec(self, secrets: impl IntoIterator<Item = (String, Secret<String>)>) -> ExecSpec {
+        let mut env: BTreeMap<_, _> = secrets.into_iter().collect();
+        env.extend(self.env);
+        let user = match self.user {
+            // By number, whatever user the image names: nothing runs as root because an image says so.
+            ExecUser::Agent => ExecUser::Named(AGENT_USER.to_owned()),
+            other => other,
+        };
+        let cwd = Some(self.cwd.unwrap_or_else(|| WORKSPACE.to_owned()));
+        ExecSpec { argv: self.argv, env, cwd, user, tty: self.tty, stdin: self.stdin }
     }
 
     /// With a time-out after which all the command started is killed.
@@ -303,8 +320,8 @@ pub enum MemberEvent {
     Ready,
     /// A step towards that failed.
     Failed(StepError),
-    /// It ended.
-    Ended(ExitReason),
+    /// It ended; the text is the last it printed.
+    Ended(ExitReason, String),
     /// The probe's answer: `Err` says what did not behave.
     Probed(Result<(), String>),
     /// An egress decision.

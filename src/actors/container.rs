@@ -147,7 +147,7 @@ async fn live(
         exit = watch => exit,
     };
     Some(if interpreter.is_ready() {
-        MemberEvent::Ended(exit)
+        MemberEvent::Ended(exit, tail.text())
     } else {
         MemberEvent::Failed(StepError::MemberEnded { role, exit, tail: tail.text() })
     })

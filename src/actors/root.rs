@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 
 use super::bottle::{BottleArgs, BottleSupervisor, teardown};
 use crate::backend::Backend;
@@ -24,6 +25,10 @@ pub struct RootArgs {
 #[derive(Debug)]
 pub struct RootState {
     bottles: HashMap<ActorId, Entry>,
+    /// Set by a shutdown: a launch that tries the next name must not outlive it.
+    closing: bool,
+    /// Sweeps under way; a shutdown waits for them.
+    sweeps: TaskTracker,
     _lease: Arc<Lease>,
 }
 
@@ -50,7 +55,12 @@ impl Actor for Root {
         _myself: ActorRef<RootMsg>,
         args: RootArgs,
     ) -> Result<RootState, ActorProcessingErr> {
-        Ok(RootState { bottles: HashMap::new(), _lease: args.lease })
+        Ok(RootState {
+            bottles: HashMap::new(),
+            closing: false,
+            sweeps: TaskTracker::new(),
+            _lease: args.lease,
+        })
     }
 
     async fn handle(
@@ -68,10 +78,15 @@ impl Actor for Root {
                 }
             }
             RootMsg::Shutdown(reply) => {
+                state.closing = true;
                 let closing: Vec<_> = state.bottles.values().map(|entry| entry.close()).collect();
+                let (sweeps, me) = (state.sweeps.clone(), myself.clone());
                 tokio::spawn(async move {
                     let reports = futures::future::join_all(closing).await;
+                    sweeps.close();
+                    sweeps.wait().await;
                     let _ = reply.send(reports);
+                    finish(&me);
                 });
             }
         }
@@ -93,11 +108,20 @@ impl Actor for Root {
     }
 }
 
+/// Ends the root, and with it the lease: every bottle is gone.
+#[expect(clippy::disallowed_methods, reason = "its children have ended by themselves before")]
+fn finish(root: &ActorRef<RootMsg>) {
+    root.stop(None);
+}
+
 async fn spawn(
     myself: &ActorRef<RootMsg>,
     state: &mut RootState,
     args: BottleArgs,
 ) -> Result<ActorRef<BottleMsg>, String> {
+    if state.closing {
+        return Err("the runtime is shutting down".to_owned());
+    }
     let (backend, status) = (Arc::clone(&args.backend), args.status.clone());
     let (bottle, slug) = (args.ownership.bottle.clone(), args.plan.slug().clone());
     let spawned = Actor::spawn_linked(None, BottleSupervisor, args, myself.get_cell()).await;
@@ -115,7 +139,7 @@ fn ended(state: &mut RootState, cell: &ActorCell, why: &str) {
     }
     tracing::error!(bottle = %entry.slug, why, "bottle supervisor ended without a teardown; sweeping");
     let reason = EndReason::ActorFailed(format!("the bottle's supervisor {why}"));
-    tokio::spawn(async move {
+    state.sweeps.spawn(async move {
         let mut report = teardown::sweep(entry.backend.as_ref(), &entry.bottle).await;
         report.reason = Some(reason);
         publish(&entry.status, report);

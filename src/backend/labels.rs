@@ -27,6 +27,8 @@ pub const BOOT: &str = "bottle.boot";
 pub const DETACHED: &str = "bottle.detached";
 /// SHA-256 of a member's specification without its ownership: tells whether a found one is the one that is wanted.
 pub const SPEC: &str = "bottle.spec";
+/// Ids of the networks a member was created on, joined by commas: tells whether they were made anew since.
+pub const NETWORKS: &str = "bottle.networks";
 /// Marks the shared network, which belongs to no bottle.
 pub const SHARED: &str = "bottle.shared";
 

@@ -18,7 +18,7 @@ use crate::ids::{BottleId, Role, Secret};
 const GATE_PORT: u16 = 8888;
 /// Scan API port of the gate.
 const SCAN_PORT: u16 = 8890;
-/// Every interface of a sidecar; each has only inner networks, or refuses what is not for it.
+/// Every interface of mitmproxy: it has inner networks only, and its own probe comes over loopback.
 const ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// The first bytes of each sidecar's standard input.
@@ -64,15 +64,17 @@ pub fn of(
 ) -> Result<LaunchMaterial, LaunchMaterialError> {
     let policy = plan.policy()?;
     let secrets = material.secret_values();
+    // On the middle network only: nobody on the shared egress network has business with the gate.
+    let gate = ground.pipelock_mid.into();
     let listen =
-        PipelockListen { bottle: bottle.clone(), host: ANY, proxy_port: GATE_PORT, scan_port: SCAN_PORT };
+        PipelockListen { bottle: bottle.clone(), host: gate, proxy_port: GATE_PORT, scan_port: SCAN_PORT };
     let pipelock = pipelock_config(&policy, &listen, material.scan_token(), &secrets.exact)
         .map_err(|_| LaunchMaterialError::Render(Role::Pipelock))?;
     let interceptor = InterceptorConfig {
         bottle: bottle.clone(),
         ca: ca.clone(),
         listen: ListenAddress { host: ANY, port: MITMPROXY_PORT },
-        gate: GateAddress { host: ground.pipelock_mid.into(), proxy_port: GATE_PORT, scan_port: SCAN_PORT },
+        gate: GateAddress { host: gate, proxy_port: GATE_PORT, scan_port: SCAN_PORT },
         scan_token: material.scan_token().clone(),
         confdir: "/run/mitm".to_owned(),
         policy,

@@ -95,7 +95,9 @@ pub fn agent(plan: &LaunchPlan, ground: &Ground, ownership: &Ownership) -> Membe
     MemberSpec {
         argv: ["sleep", "infinity"].map(str::to_owned).to_vec(),
         env: agent_env(plan, ground),
-        user: None,
+        // The first process is root (without capabilities), so that the agent's user can neither signal nor
+        // trace it; commands run as the agent user.
+        user: Some("0:0".to_owned()),
         endpoints: vec![Endpoint {
             zone: Zone::Int,
             network: ground.spec.int_name.clone(),

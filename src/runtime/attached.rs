@@ -10,13 +10,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::actors::copy;
 use crate::actors::exec::{ExecArgs, run};
-use crate::backend::{
-    Backend, BackendError, ExecSpec, LogOptions, MemberStats, Output, Owned, OwnedBy, OwnedResource,
-};
+use crate::backend::{Backend, BackendError, LogOptions, MemberStats, Output, Owned, OwnedBy, OwnedResource};
 use crate::handle::{ExecResult, ExecSession};
 use crate::ids::{BottleId, MemberId, OwnerId, Role, Slug};
 use crate::messages::{CopyRequest, ExecRequest, OperationError};
-use crate::plan::provision::WORKSPACE;
 
 /// A bottle as the engine shows it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -137,19 +134,11 @@ impl AttachedBottle {
     /// `Backend` when the engine refuses.
     pub async fn exec_stream(&self, request: ExecRequest) -> Result<ExecSession, OperationError> {
         let (reply, streams) = ractor::concurrency::oneshot();
-        let spec = ExecSpec {
-            argv: request.argv,
-            env: request.env.into_iter().collect(),
-            cwd: Some(request.cwd.unwrap_or_else(|| WORKSPACE.to_owned())),
-            user: request.user,
-            tty: request.tty,
-            stdin: request.stdin,
-        };
         let args = ExecArgs {
             backend: Arc::clone(&self.backend),
             member: self.bottle.member.clone(),
-            spec,
             timeout: request.timeout,
+            spec: request.into_spec([]),
             reply: reply.into(),
         };
         tokio::spawn(run(args, self.cancel.child_token()));

@@ -31,11 +31,11 @@ async fn hidden(lab: &Lab) {
     let id = lab.backend.ensure_member(&spec).await.unwrap();
     let mut io = lab.backend.start_member(&id, Some(Secret::from(format!("{CANARY}\n")))).await.unwrap();
     read_until(&mut io.output, CANARY).await;
-    let mut command = ExecSpec::new(["sh", "-c", "printenv TOKEN | wc -c; read wait"]);
+    let mut command = ExecSpec::new(["sh", "-c", "echo count-$(env | grep -c ^TOKEN=); read wait"]);
     command.env = BTreeMap::from([("TOKEN".to_owned(), Secret::from(CANARY))]);
     command.stdin = true;
     let mut running = lab.backend.exec(&id, command).await.unwrap();
-    read_until(&mut running.output, &(CANARY.len() + 1).to_string()).await;
+    read_until(&mut running.output, "count-1").await;
     let inspected = support::docker(&["inspect", id.as_str()]);
     assert!(inspected.contains("PLAIN=plain") && !inspected.contains(CANARY));
     let top = support::docker(&["top", id.as_str(), "-eo", "pid,args"]);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bottle::backend::{BackendErrorKind, ExecSpec};
-use bottle::ids::Secret;
+use bottle::ids::{MemberId, Secret};
 use bottle::plan::spec::{ExecUser, TtySize};
 use tokio::io::AsyncWriteExt as _;
 
@@ -43,12 +43,14 @@ pub async fn input_is_read_to_its_end(lab: &Lab) {
 
 pub async fn environment_user_and_directory_are_applied(lab: &Lab) {
     let id = lab.sleeper("a").await;
-    let mut spec = ExecSpec::new(["sh", "-c", "printenv ADDED; printenv PLAIN; id -u; pwd"]);
+    let mut spec = ExecSpec::new(["sh", "-c", "env; id -u; pwd"]);
     spec.env = BTreeMap::from([("ADDED".to_owned(), Secret::from("added"))]);
     spec.user = ExecUser::Named("1000:1000".into());
     spec.cwd = Some("/tmp".into());
     let done = finish(lab.backend.exec(&id, spec).await.unwrap()).await;
-    assert_eq!(done.stdout, "added\nplain\n1000\n/tmp\n");
+    let lines: Vec<&str> = done.stdout.lines().collect();
+    assert!(lines.contains(&"ADDED=added") && lines.contains(&"PLAIN=plain"), "{lines:?}");
+    assert!(lines.ends_with(&["1000", "/tmp"]), "{lines:?}");
     let mut root = ExecSpec::new(["id", "-u"]);
     root.user = ExecUser::Root;
     assert_eq!(finish(lab.backend.exec(&id, root).await.unwrap()).await.stdout, "0\n");
@@ -87,14 +89,19 @@ pub async fn kill_reaches_processes_that_left_the_group(lab: &Lab) {
     read_until(&mut io.output, "up").await;
     // The shell may have become the last command: two or three processes.
     eventually(Duration::from_secs(5), || async {
-        let found = lab.finish(&id, &["pgrep", "-f", "sleep 753"]).await;
-        if found.stdout.lines().count() >= 2 { Ok(()) } else { Err(found) }
+        let found = listed(lab, &id, "sleep 753").await;
+        if found.len() >= 2 { Ok(()) } else { Err(found) }
     })
     .await;
     io.control.kill().await.unwrap();
     assert_eq!(finish(io).await.code, 137);
-    let left = lab.finish(&id, &["pgrep", "-f", "sleep 753"]).await;
-    assert_eq!((left.code, left.stdout.as_str()), (1, ""));
+    assert_eq!(listed(lab, &id, "sleep 753").await, Vec::<String>::new());
+}
+
+/// Command lines in the member that contain `text`.
+async fn listed(lab: &Lab, id: &MemberId, text: &str) -> Vec<String> {
+    let all = lab.finish(id, &["ps"]).await.stdout;
+    all.lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
 }
 
 pub async fn kill_spares_other_commands(lab: &Lab) {
@@ -102,8 +109,8 @@ pub async fn kill_spares_other_commands(lab: &Lab) {
     let spared = lab.exec(&id, &["sleep", "8641"]).await;
     let killed = lab.exec(&id, &["sleep", "8642"]).await;
     eventually(Duration::from_secs(5), || async {
-        let found = lab.finish(&id, &["pgrep", "-f", "sleep 864"]).await;
-        if found.stdout.lines().count() == 2 { Ok(()) } else { Err(found) }
+        let found = listed(lab, &id, "sleep 864").await;
+        if found.len() == 2 { Ok(()) } else { Err(found) }
     })
     .await;
     killed.control.kill().await.unwrap();

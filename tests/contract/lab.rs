@@ -43,7 +43,7 @@ impl Lab {
         Some(Self::over(Arc::new(backend), ImageRef::from(support::image::busybox())))
     }
 
-    fn over(backend: Arc<dyn Backend>, image: ImageRef) -> Self {
+    pub fn over(backend: Arc<dyn Backend>, image: ImageRef) -> Self {
         Self { backend, run: support::unique("bottle-test"), pool: support::pool(), image }
     }
 

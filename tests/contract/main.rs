@@ -2,7 +2,7 @@
 //!
 //! One check is one function over a [`lab::Lab`]; the table below runs it on both. A lab owns its names, its
 //! address pool and its shared network, and its last check is that nothing of it is left.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, unreachable_pub, reason = "tests; checks are named from the table below")]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -15,6 +15,7 @@ mod isolation;
 mod lab;
 mod lifecycle;
 mod members;
+mod model;
 
 macro_rules! contract {
     ($($module:ident::$check:ident),* $(,)?) => {

@@ -28,7 +28,7 @@ fn only_the_gate_has_a_way_out_and_names() {
     assert_eq!((gate.resolver, mitm.resolver, agent.resolver), (true, false, false));
     assert_eq!((gate.stdin, mitm.stdin, agent.stdin), (StdinMode::Once, StdinMode::Open, StdinMode::Closed));
     assert!(gate.read_only && mitm.read_only && agent.init);
-    assert_eq!(agent.user, None);
+    assert_eq!(agent.user.as_deref(), Some("0:0"), "commands run as the agent user, by number");
     assert_eq!(agent.env["HTTPS_PROXY"], "http://10.213.0.3:8080");
     assert!(!agent.env.contains_key("SSH_AUTH_SOCK"));
     assert!(gate.env.is_empty() && mitm.env.is_empty());

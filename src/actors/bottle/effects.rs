@@ -60,7 +60,7 @@ pub(super) async fn apply(myself: &ActorRef<BottleMsg>, state: &mut BottleState,
             Effect::StartMembers => start_members(myself, state).await,
             Effect::Probe => probe(state),
             Effect::Provision => provision(myself, state).await,
-            Effect::Admit => admit(state),
+            Effect::Admit => admit(myself, state),
             Effect::TearDown => tear_down(myself, state),
             Effect::Finish => finish(myself, state),
         }
@@ -138,12 +138,14 @@ async fn provision(myself: &ActorRef<BottleMsg>, state: &mut BottleState) {
     }
 }
 
-fn admit(state: &mut BottleState) {
+fn admit(myself: &ActorRef<BottleMsg>, state: &mut BottleState) {
     state.permit = None;
     state.failure = None;
-    if let Some(launched) = state.launched.take() {
-        // A caller that went away has dropped its guard, which closes the bottle.
-        let _ = launched.send(Ok(()));
+    if let Some(launched) = state.launched.take()
+        && launched.send(Ok(())).is_err()
+    {
+        // The caller has gone, perhaps before it had a handle whose drop would close the bottle.
+        let _ = myself.cast(BottleMsg::Close);
     }
 }
 

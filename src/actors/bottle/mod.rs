@@ -219,10 +219,9 @@ async fn member(
             effects::apply(myself, state, Event::MemberReady(role)).await;
         }
         MemberEvent::Failed(error) => fail(myself, state, Step::Member(role), error).await,
-        MemberEvent::Ended(exit) => {
+        MemberEvent::Ended(exit, tail) => {
             let _ = state.events.send(BottleEvent::MemberEnded(role, exit.clone()));
             if matches!(state.phase, Phase::Launching(_)) {
-                let tail = "it ended while the launch went on".to_owned();
                 let error = StepError::MemberEnded { role, exit: exit.clone(), tail };
                 state.failure.get_or_insert((Step::Member(role), error));
             }

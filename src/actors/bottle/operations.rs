@@ -10,14 +10,13 @@ use tokio::sync::mpsc;
 use super::BottleState;
 use crate::actors::copy;
 use crate::actors::exec::{Exec, ExecArgs};
-use crate::backend::{ExecSpec, LogOptions, MemberStats, Output};
+use crate::backend::{LogOptions, MemberStats, Output};
 use crate::egress::AuditRecord;
 use crate::ids::{MemberId, Role};
 use crate::messages::{
     BottleEvent, BottleMsg, ContainerMsg, CopyRequest, ExecRequest, ExecStreams, OperationError,
 };
 use crate::plan::launch_material;
-use crate::plan::provision::WORKSPACE;
 
 /// Lines of a log that wait for a slow reader.
 const LOG_QUEUE: usize = 256;
@@ -31,23 +30,6 @@ fn agent(state: &BottleState) -> Result<MemberId, OperationError> {
 
 fn not_ready(state: &BottleState) -> OperationError {
     OperationError::NotReady { slug: state.plan.slug().clone(), phase: state.phase.as_str() }
-}
-
-/// The engine-level command of a request: the bottle's secret variables first, the caller's win.
-pub(crate) fn exec_spec(
-    request: &ExecRequest,
-    secrets: impl IntoIterator<Item = (String, crate::ids::Secret<String>)>,
-) -> ExecSpec {
-    let mut env: std::collections::BTreeMap<_, _> = secrets.into_iter().collect();
-    env.extend(request.env.iter().cloned());
-    ExecSpec {
-        argv: request.argv.clone(),
-        env,
-        cwd: Some(request.cwd.clone().unwrap_or_else(|| WORKSPACE.to_owned())),
-        user: request.user.clone(),
-        tty: request.tty,
-        stdin: request.stdin,
-    }
 }
 
 pub(super) async fn exec(
@@ -67,8 +49,8 @@ pub(super) async fn exec(
     let args = ExecArgs {
         backend: Arc::clone(&state.backend),
         member,
-        spec: exec_spec(&request, secrets),
         timeout: request.timeout,
+        spec: request.into_spec(secrets),
         reply,
     };
     match Actor::spawn_linked(None, Exec, args, myself.get_cell()).await {
@@ -117,7 +99,6 @@ async fn copy_within(
     // When the deadline passes the port is dropped: the caller sees that no answer came.
     if let Ok(done) = tokio::time::timeout(COPY_DEADLINE, work).await {
         let _ = reply.send(done);
-        return;
     }
 }
 

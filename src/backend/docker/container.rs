@@ -102,8 +102,15 @@ async fn reuse(
     }
     let id = MemberId::new(found.id.clone().unwrap_or_default());
     let same = label(labels::SPEC) == Some(hardening::spec_hash(spec).as_str());
-    let missing: Vec<usize> = (0..networks.len()).filter(|at| !is_on(found, &networks[*at])).collect();
     let alive = found.state.as_ref().and_then(|state| state.running).unwrap_or(false);
+    // Until its first start the engine does not tell the ids of a container's networks; the label does.
+    let missing: Vec<usize> = if alive {
+        (0..networks.len()).filter(|at| !is_on(found, &networks[*at])).collect()
+    } else if label(labels::NETWORKS) == Some(networks.join(",").as_str()) {
+        Vec::new()
+    } else {
+        (0..networks.len()).collect()
+    };
     match (alive, same, missing.is_empty()) {
         (_, true, true) => Ok(Some(id)),
         (true, true, false) => {
@@ -131,7 +138,7 @@ fn is_on(found: &ContainerInspectResponse, network: &str) -> bool {
 
 async fn create(engine: &Engine, spec: &MemberSpec, networks: &[String]) -> BackendResult<MemberId> {
     let options = CreateContainerOptionsBuilder::new().name(&spec.name).build();
-    let body = hardening::request(spec, networks.first().map(String::as_str));
+    let body = hardening::request(spec, networks);
     let created = engine
         .call(Op::CreateMember, subject(&spec.name), engine.docker.create_container(Some(options), body))
         .await

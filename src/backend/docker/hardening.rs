@@ -33,10 +33,12 @@ pub(super) fn spec_hash(spec: &MemberSpec) -> String {
     hex::encode(Sha256::digest(value.to_string().as_bytes()))
 }
 
-/// The request for `spec`, attached to `first_network` (an id) at birth.
-pub(super) fn request(spec: &MemberSpec, first_network: Option<&str>) -> ContainerCreateBody {
+/// The request for `spec`, attached to the first of `networks` (ids) at birth.
+pub(super) fn request(spec: &MemberSpec, networks: &[String]) -> ContainerCreateBody {
+    let first_network = networks.first().map(String::as_str);
     let mut labels = labels::of(&spec.ownership, spec.role.as_str());
     labels.insert(labels::SPEC.to_owned(), spec_hash(spec));
+    labels.insert(labels::NETWORKS.to_owned(), networks.join(","));
     let endpoint = first_network.zip(spec.endpoints.first());
     ContainerCreateBody {
         hostname: Some(spec.name.chars().take(HOST_NAME_MAX).collect()),

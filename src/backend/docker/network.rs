@@ -304,7 +304,8 @@ pub(super) async fn remove_shared(engine: &Engine, name: &str) -> BackendResult<
         // The engine itself only counts running members.
         let options = ListContainersOptions {
             all: true,
-            filters: Some(filter("network", &id_of(network))),
+            // A container that was never started is found by the name only.
+            filters: Some(HashMap::from([("network".to_owned(), vec![id_of(network), name.to_owned()])])),
             ..ListContainersOptions::default()
         };
         let subject = Subject::Network(name.to_owned());

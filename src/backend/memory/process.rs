@@ -86,7 +86,7 @@ impl World for MemberWorld {
 
     fn addresses(&self) -> String {
         let all = self.with(|member| member.addresses.clone()).unwrap_or_default();
-        all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        all.iter().map(|address| format!("    inet {address}/29\n")).collect()
     }
 
     fn enter(&self, command: &str) -> Box<dyn Send> {
@@ -184,7 +184,7 @@ pub(super) fn start_member(
     } else {
         inner.script(spec.role).unwrap_or_else(MemberScript::idle).run(ScriptIo { spec, input, emit })
     };
-    tokio::spawn(run.to_end(process));
+    tokio::spawn(run.finish(process));
     Ok(io)
 }
 
@@ -208,7 +208,7 @@ impl Run {
         })
     }
 
-    async fn to_end(self, process: super::script::Process) {
+    async fn finish(self, process: super::script::Process) {
         let terminated = async {
             self.term.cancelled().await;
             if self.ignores_term.load(Ordering::Relaxed) {

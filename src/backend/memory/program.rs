@@ -57,7 +57,7 @@ impl Context {
 /// Whether a program of that name exists here.
 pub(super) fn is_known(program: &str) -> bool {
     const KNOWN: &[&str] = &[
-        "true", "false", "sleep", "echo", "cat", "printenv", "id", "pwd", "stty", "pgrep", "hostname", "sh",
+        "true", "false", "sleep", "echo", "cat", "printenv", "id", "pwd", "stty", "ps", "ip", "env", "sh",
         "setsid", "exit", "trap", "read",
     ];
     KNOWN.contains(&program)
@@ -107,18 +107,19 @@ async fn builtin(words: &[&str], context: &Context, input: &mut Input) -> i64 {
         }
         ["id", "-u"] => print(context, Some(format!("{}\n", context.uid).into_bytes())),
         ["pwd"] => print(context, Some(format!("{}\n", context.cwd).into_bytes())),
-        ["hostname", "-i"] => print(context, Some(format!("{}\n", context.world.addresses()).into_bytes())),
+        ["env"] => {
+            let all = context.env.iter().map(|(key, value)| format!("{key}={value}\n"));
+            print(context, Some(all.collect::<String>().into_bytes()))
+        }
+        ["ip", "-4", "addr"] => print(context, Some(context.world.addresses().into_bytes())),
         ["stty", "size"] => {
             let size = *context.tty.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             print(context, size.map(|size| format!("{} {}\r\n", size.rows, size.cols).into_bytes()))
         }
-        ["pgrep", "-f", pattern] => {
+        ["ps"] => {
             let found = context.world.processes().into_iter();
-            let found: String = found
-                .filter(|(_, command)| command.contains(pattern) && !command.starts_with("pgrep "))
-                .map(|(pid, _)| format!("{pid}\n"))
-                .collect();
-            print(context, (!found.is_empty()).then(|| found.into_bytes()))
+            let found: String = found.map(|(pid, command)| format!("{pid} {command}\n")).collect();
+            print(context, Some(found.into_bytes()))
         }
         ["trap", "", "TERM"] => {
             context.ignores_term.store(true, Ordering::Relaxed);

@@ -1,8 +1,8 @@
 //! The configuration file: pipelock's YAML, read strictly.
 //!
-//! [`file`] is the shape of the part that means something here, [`inert`] the shape of the part that does not (a
+//! `file` is the shape of the part that means something here, [`inert`] the shape of the part that does not (a
 //! tunnel is never opened, so nothing scans responses). A key in neither is an error that names it. A switch that
-//! would loosen the gate, or turn on a protection that this engine lacks, is an error too: see [`load`].
+//! would loosen the gate, or turn on a protection that this engine lacks, is an error too: see `load`.
 
 pub mod file;
 pub mod inert;

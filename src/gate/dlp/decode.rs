@@ -108,27 +108,44 @@ fn decode_run(run: &[u8], decoded: &mut Decoded) {
     }
 }
 
-/// Appends what `decode` writes, unless it holds no text.
+/// Appends what `decode` writes as far as it is text: all of it when it is UTF-8, else its readable stretches.
+/// So an image leaves next to nothing, and a text with invisible characters in it stays whole.
 fn keep_text(out: &mut Vec<u8>, decode: impl FnOnce(&mut Vec<u8>)) {
     let before = out.len();
     decode(out);
-    if holds_text(&out[before..]) { out.extend_from_slice(BORDER) } else { out.truncate(before) }
+    let decoded = &out[before..];
+    if decoded.len() >= MIN_TEXT && std::str::from_utf8(decoded).is_ok() {
+        out.extend_from_slice(BORDER);
+        return;
+    }
+    let mut kept = before;
+    let mut at = before;
+    while at < out.len() {
+        let start = at;
+        while at < out.len() && is_readable(out[at]) {
+            at += 1;
+        }
+        // A readable stretch never overlaps what was kept so far: each gap is at least one byte, and a border is
+        // written only where the gaps have made room for it.
+        if at - start >= MIN_TEXT {
+            out.copy_within(start..at, kept);
+            kept += at - start;
+            if kept < at {
+                out[kept] = b'|';
+                kept += 1;
+            }
+        }
+        at += 1;
+    }
+    out.truncate(kept);
+    if kept > before {
+        out.extend_from_slice(BORDER);
+    }
 }
 
-/// True when some stretch of [`MIN_TEXT`] bytes is printable; NUL counts, so that UTF-16 passes.
-fn holds_text(bytes: &[u8]) -> bool {
-    let mut stretch = 0;
-    for &byte in bytes {
-        stretch = if (0x20..0x7f).contains(&byte) || matches!(byte, 0 | b'\n' | b'\r' | b'\t') {
-            stretch + 1
-        } else {
-            0
-        };
-        if stretch >= MIN_TEXT {
-            return true;
-        }
-    }
-    false
+/// Printable ASCII, white space, and NUL, so that UTF-16 passes.
+fn is_readable(byte: u8) -> bool {
+    (0x20..0x7f).contains(&byte) || matches!(byte, 0 | b'\n' | b'\r' | b'\t')
 }
 
 fn base64(run: &[u8], out: &mut Vec<u8>) {

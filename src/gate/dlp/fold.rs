@@ -1,7 +1,5 @@
 //! Views of one layer: invisible characters out and look-alikes to ASCII; white space out; escapes undone.
 
-use std::borrow::Cow;
-
 /// Removes control and zero-width characters and maps common look-alikes to ASCII.
 ///
 /// `None` when the result would be the same text. Tab, line feed and carriage return stay: they separate words.
@@ -69,6 +67,8 @@ fn fold_char(c: char) -> Folded {
         '\u{1d7ce}'..='\u{1d7ff}' => ascii((u32::from(c) - 0x1d7ce) % 10 + u32::from(b'0')),
         '\u{24b6}'..='\u{24cf}' => ascii(u32::from(c) - 0x24b6 + u32::from(b'A')),
         '\u{24d0}'..='\u{24e9}' => ascii(u32::from(c) - 0x24d0 + u32::from(b'a')),
+        // Han, Hangul, emoji and the like: nothing there looks like ASCII.
+        '\u{3fff}'.. => Folded::Same,
         _ => LOOK_ALIKES
             .iter()
             .find_map(|(from, to)| to.as_bytes().get(from.chars().position(|known| known == c)?).copied())
@@ -96,36 +96,88 @@ pub(super) fn join(text: &[u8]) -> Option<Vec<u8>> {
     Some(joined)
 }
 
-/// Undoes percent-encoding once (RFC 3986, 2.1); `None` when there is none.
+/// Undoes percent-encoding once (RFC 3986, 2.1) in the words that hold some; `None` when there is none.
 pub(super) fn percent_decode(text: &[u8]) -> Option<Vec<u8>> {
-    match percent_encoding::percent_decode(text).into() {
-        Cow::Owned(decoded) => Some(decoded),
-        Cow::Borrowed(_) => None,
-    }
+    let escape = |rest: &[u8]| match rest {
+        [b'%', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => Some(3),
+        _ => None,
+    };
+    decode_words(
+        text,
+        |byte| byte == b'%',
+        escape,
+        |word, out| out.extend(percent_encoding::percent_decode(word)),
+    )
 }
 
-/// Undoes `\u0041`, `\u{41}`, `\x41` and `&#65;` once; `None` when there is none.
+/// Undoes `\u0041`, `\u{41}`, `\x41` and `&#65;` once in the words that hold some; `None` when there is none.
 pub(super) fn unescape(text: &[u8]) -> Option<Vec<u8>> {
-    let mut out: Option<Vec<u8>> = None;
-    let mut copied = 0;
-    let mut at = 0;
-    while let Some(step) = text[at..].iter().position(|&byte| byte == b'\\' || byte == b'&') {
-        at += step;
-        match escape_at(&text[at..]) {
-            Some((c, length)) => {
-                let buffer = out.get_or_insert_with(|| Vec::with_capacity(text.len()));
-                buffer.extend_from_slice(&text[copied..at]);
-                buffer.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-                at += length;
-                copied = at;
+    let begins = |byte| byte == b'\\' || byte == b'&';
+    decode_words(
+        text,
+        begins,
+        |rest| escape_at(rest).map(|(_, length)| length),
+        |word, out| {
+            let mut at = 0;
+            while let Some(rest) = word.get(at..).filter(|rest| !rest.is_empty()) {
+                match escape_at(rest) {
+                    Some((c, length)) => {
+                        out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+                        at += length;
+                    }
+                    None => {
+                        out.push(rest[0]);
+                        at += 1;
+                    }
+                }
             }
-            None => at += 1,
+        },
+    )
+}
+
+/// How far around an escape a word is decoded. Longer than the fixed part of any token.
+const WORD_REACH: usize = 512;
+
+/// Decodes the words (up to white space, or [`WORD_REACH`]) that hold an escape, and only those: a long text with
+/// one escape in it must not become two long texts.
+fn decode_words(
+    text: &[u8],
+    begins: impl Fn(u8) -> bool,
+    escape: impl Fn(&[u8]) -> Option<usize>,
+    decode: impl Fn(&[u8], &mut Vec<u8>),
+) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    let mut at = 0;
+    // Everything before this index was decoded already.
+    let mut done = 0;
+    while let Some(step) = text[at..].iter().position(|&byte| begins(byte)) {
+        at += step;
+        let Some(length) = escape(&text[at..]) else {
+            at += 1;
+            continue;
+        };
+        let from = done.max(at.saturating_sub(WORD_REACH));
+        let start =
+            text[from..at].iter().rposition(u8::is_ascii_whitespace).map_or(from, |space| from + space + 1);
+        // The word goes on as long as escapes follow each other within reach.
+        let mut end = at + length;
+        let mut reach = end + WORD_REACH;
+        while end < text.len().min(reach) && !text[end].is_ascii_whitespace() {
+            if begins(text[end])
+                && let Some(length) = escape(&text[end..])
+            {
+                end += length;
+                reach = end + WORD_REACH;
+            } else {
+                end += 1;
+            }
         }
+        let end = end.min(text.len());
+        decode(&text[start..end], &mut out);
+        out.push(b' ');
+        (at, done) = (end, end);
     }
-    if let Some(buffer) = &mut out {
-        buffer.extend_from_slice(&text[copied..]);
-    }
-    out
+    (!out.is_empty()).then_some(out)
 }
 
 /// The character and length of the escape at the start of `text`.
@@ -180,9 +232,9 @@ mod tests {
 
     #[test]
     fn escapes_are_undone_once() {
-        assert_eq!(unescape(br"A\u004b\x49&#65;&#x42;\u{43}").unwrap(), b"AKIABC");
+        assert_eq!(unescape(br"A\u004b\x49&#65;&#x42;\u{43}").unwrap(), b"AKIABC ");
         assert!(unescape(br"\n & \u00 &#; \xg1 \u{110000}").is_none());
-        assert_eq!(percent_decode(b"A%4bIA").unwrap(), b"AKIA");
+        assert_eq!(percent_decode(b"A%4bIA").unwrap(), b"AKIA ");
         assert!(percent_decode(b"100% sure").is_none());
         assert_eq!(join(b" gh p_\nab ").unwrap(), b"ghp_ab");
     }
@@ -191,7 +243,7 @@ mod tests {
         #[test]
         fn noise_never_panics_and_does_not_grow_much(text in proptest::collection::vec(any::<u8>(), 0..300)) {
             for view in [fold(&text), join(&text), percent_decode(&text), unescape(&text)].into_iter().flatten() {
-                prop_assert!(view.len() <= text.len());
+                prop_assert!(view.len() <= text.len() + 1);
             }
         }
     }

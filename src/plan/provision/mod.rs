@@ -19,6 +19,9 @@ pub const WORKSPACE: &str = "/workspace";
 /// Where the prompt lies inside.
 pub const PROMPT_PATH: &str = "/home/agent/.bottle/prompt.md";
 
+/// The unprivileged user that commands run as: uid and gid, so that any image can be an agent's.
+pub const AGENT_USER: &str = "1000:1000";
+
 /// Who owns an entry inside the container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
