@@ -162,17 +162,14 @@ async fn a_shutdown_closes_all_and_refuses_new_ones() {
 
 #[tokio::test(start_paused = true)]
 async fn dropping_the_runtime_closes_all_and_then_gives_the_lease_up() {
-    let Farm { engine, runtime, host, dir } = Farm::new().await;
-    let farm = Farm { runtime: runtime.clone(), engine, host, dir };
+    let farm = Farm::new().await;
     let bottle = farm.launch().await;
-    let state_dir = farm.state_dir();
-    let other = farm.second_runtime().await;
-    let Farm { engine, dir: _dir, .. } = { farm };
+    let (state_dir, other) = (farm.state_dir(), farm.second_runtime().await);
+    let Farm { runtime, dir: _dir, .. } = farm;
     drop(runtime);
     let report = bottle.wait().await;
     assert_eq!(report.reason, Some(EndReason::Closed));
     pass(Duration::from_secs(1)).await;
     assert_eq!(bottle::lease::alive(&state_dir).unwrap().len(), 1);
     assert!(other.list_active().await.unwrap().is_empty());
-    drop(engine);
 }
