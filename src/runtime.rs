@@ -158,7 +158,6 @@ impl Runtime {
             Ok(Err(why)) => return Err(LaunchError::actor(slug, why)),
             Err(error) => return Err(LaunchError::actor(slug, error.to_string())),
         };
-        // From here on the handle closes the bottle when this future is dropped.
         let bottle = Bottle::new(actor, plan, id.clone(), seen, events);
         match outcome.await {
             Ok(Ok(())) => Ok(bottle),

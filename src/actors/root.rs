@@ -78,11 +78,8 @@ impl Actor for Root {
                 let _ = reply.send(Err("the runtime is shutting down".to_owned()));
             }
             RootMsg::Spawn(args, reply) => {
-                let spawned = spawn(&myself, state, *args).await;
-                if let Err(ractor::MessagingErr::SendErr(Ok(orphan))) = reply.send(spawned) {
-                    // The caller gave up meanwhile: nobody will ever close this bottle.
-                    let _ = orphan.cast(BottleMsg::Close);
-                }
+                // When the caller gave up meanwhile, the bottle sees that nobody observes it.
+                let _ = reply.send(spawn(&myself, state, *args).await);
             }
             RootMsg::Shutdown(reply) => {
                 let closed = close_all(state);

@@ -6,18 +6,26 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bottle::actors::bottle::BottleArgs;
+use bottle::actors::root::{Root, RootArgs};
+use bottle::actors::supervision::call;
+use bottle::audit_log::AuditLog;
 use bottle::backend::{Backend as _, Owned, OwnedBy, OwnedResource};
 use bottle::config::ImageConfig;
 use bottle::ids::{BottleId, ImageRef, MemberId, Role};
+use bottle::lease::Lease;
 use bottle::manifest::{self, Source};
-use bottle::messages::CloseReport;
+use bottle::messages::{BottleEvent, BottleMsg, BottleStatus, CloseReport, RootMsg};
+use bottle::plan::spec::{MemberSpec, Ownership, Resources, StdinMode};
 use bottle::testing::MemoryBackend;
 use bottle::{
     Bottle, BottleSpec, Config, ExecRequest, HostEnv, LaunchError, LaunchPlan, Material, NoPrompt, Runtime,
     RuntimeOptions,
 };
 use futures::StreamExt as _;
+use ractor::ActorRef;
 use tempfile::TempDir;
+use tokio::sync::{broadcast, watch};
 
 /// The bundle that the agent's image brings.
 pub(crate) const BUNDLE: &str = "-----BEGIN CERTIFICATE-----\nof the image\n-----END CERTIFICATE-----\n";
@@ -199,4 +207,95 @@ pub(crate) async fn pass(limit: Duration) {
 
 pub(crate) fn failed(report: &CloseReport) -> Vec<String> {
     report.failed.iter().map(|error| chain(error.as_ref())).collect()
+}
+
+/// A container that belongs to another bottle of another host.
+pub(crate) fn foreign_member(name: &str) -> MemberSpec {
+    MemberSpec {
+        ownership: Ownership {
+            bottle: "0123456789abcdef".into(),
+            owner: "somebody".into(),
+            slug: "theirs".into(),
+            agent: "theirs".into(),
+            plan_hash: String::new(),
+            generation: 1,
+            host: "elsewhere".into(),
+            boot: String::new(),
+            detached: false,
+        },
+        role: Role::Agent,
+        name: name.to_owned(),
+        image: image(Role::Agent),
+        entrypoint: Vec::new(),
+        argv: Vec::new(),
+        env: BTreeMap::new(),
+        user: None,
+        workdir: None,
+        endpoints: Vec::new(),
+        resources: Resources { memory_bytes: 1 << 20, nano_cpus: None, pids: 8 },
+        read_only: false,
+        tmpfs: Vec::new(),
+        extra_hosts: Vec::new(),
+        resolver: false,
+        stdin: StdinMode::Closed,
+        init: false,
+        runtime: None,
+        stop_grace: Duration::ZERO,
+    }
+}
+
+/// A bottle whose supervisor the test holds, below a root that the test holds.
+pub(crate) struct Bare {
+    pub(crate) actor: ActorRef<BottleMsg>,
+    pub(crate) status: watch::Receiver<BottleStatus>,
+    pub(crate) events: broadcast::Receiver<BottleEvent>,
+    pub(crate) id: BottleId,
+}
+
+impl Farm {
+    /// A root beside the runtime's.
+    pub(crate) async fn root(&self) -> ActorRef<RootMsg> {
+        let lease = Arc::new(Lease::acquire(&self.state_dir()).unwrap());
+        ractor::Actor::spawn(None, Root, RootArgs { lease }).await.unwrap().0
+    }
+
+    /// Spawns a bottle of that id; it begins at once.
+    pub(crate) async fn spawn(&self, root: &ActorRef<RootMsg>, id: &str) -> Bare {
+        let (plan, material) = self.plan_of(false).await;
+        let id = BottleId::from(id);
+        let (status, seen) = watch::channel(BottleStatus {
+            phase: "launching",
+            was_ready: false,
+            report: None,
+            fingerprint: None,
+        });
+        let (events, heard) = broadcast::channel(64);
+        let mut ownership = foreign_member("").ownership;
+        (ownership.bottle, ownership.slug) = (id.clone(), plan.slug().clone());
+        let args = BottleArgs {
+            backend: Arc::new(self.engine.clone()),
+            plan: Arc::new(plan),
+            material: Arc::new(material),
+            ownership,
+            audit: AuditLog::open(&self.state_dir(), &id).unwrap(),
+            launched: tokio::sync::oneshot::channel().0,
+            status,
+            events,
+            launch_deadline: Duration::from_secs(120),
+            permit: None,
+        };
+        let spawned = call(root, |reply| RootMsg::Spawn(Box::new(args), reply), Duration::from_secs(1)).await;
+        Bare { actor: spawned.unwrap().unwrap(), status: seen, events: heard, id }
+    }
+}
+
+impl Bare {
+    pub(crate) async fn ready(&mut self) {
+        self.status.wait_for(|status| status.phase == "ready").await.unwrap();
+    }
+
+    pub(crate) async fn report(&mut self) -> Arc<CloseReport> {
+        let status = self.status.wait_for(|status| status.report.is_some()).await.unwrap();
+        status.report.clone().unwrap()
+    }
 }

@@ -10,6 +10,7 @@ mod deaths;
 mod execs;
 mod farm;
 mod launch;
+mod liar;
 mod matrix;
 mod names;
 mod orphans;
