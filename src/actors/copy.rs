@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use crate::backend::{Backend, BackendErrorKind, ByteStream};
 use crate::ids::MemberId;
 use crate::messages::{CopyRequest, OperationError};
-use crate::plan::provision::{self, HostFileError, tree};
+use crate::plan::provision::{self, HostFileError, Owner, tree};
 
 /// Copies a host file or directory into a member; what arrives belongs to the agent user.
 ///
@@ -26,6 +26,7 @@ pub(crate) async fn into_member(
         return Err(OperationError::Host { path: source, source: error });
     }
     let inside = absolute(&request.inside);
+    refuse_mounts(Path::new(&inside))?;
     let target = if request.inside.ends_with('/') || is_directory(backend, member, &inside).await? {
         match std::fs::canonicalize(&source).ok().as_deref().and_then(Path::file_name) {
             Some(name) => Path::new(&inside).join(name),
@@ -34,7 +35,13 @@ pub(crate) async fn into_member(
     } else {
         PathBuf::from(&inside)
     };
+    let parents = missing_parents(backend, member, &target).await?;
     let (archive, built) = provision::stream(move |archive| {
+        for parent in parents.iter().rev() {
+            archive
+                .dir(parent, 0o755, Owner::Agent)
+                .map_err(|error| HostFileError { path: parent.clone(), source: error })?;
+        }
         // The source itself may be a link, as with `docker cp -L`; nothing inside it is followed.
         let real = std::fs::canonicalize(&source)
             .map_err(|error| HostFileError { path: source.clone(), source: error })?;
@@ -49,6 +56,40 @@ pub(crate) async fn into_member(
         (Ok(Err(HostFileError { path, source })), _) => Err(OperationError::Host { path, source }),
         (_, sent) => Ok(sent?),
     }
+}
+
+/// What an engine mounts over the image: an archive would land beneath, where nobody sees it.
+const MOUNTS: [&str; 4] = ["/proc", "/sys", "/dev", "/run/bottle"];
+
+fn refuse_mounts(inside: &Path) -> Result<(), OperationError> {
+    let refuse = |why: &str| {
+        let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, why);
+        Err(OperationError::Host { path: inside.to_owned(), source })
+    };
+    if inside.components().any(|part| part == std::path::Component::ParentDir) {
+        return refuse("a path in a bottle is given without `..`");
+    }
+    match MOUNTS.iter().find(|mount| inside.starts_with(mount)) {
+        Some(mount) => refuse(&format!("nothing can be copied into {mount}; choose a place on the disk")),
+        None => Ok(()),
+    }
+}
+
+/// The directories above `target` that are not there, the deepest first: made here, they are the agent's.
+async fn missing_parents(
+    backend: &dyn Backend,
+    member: &MemberId,
+    target: &Path,
+) -> Result<Vec<PathBuf>, OperationError> {
+    let mut missing = Vec::new();
+    for parent in target.ancestors().skip(1).filter(|parent| parent.parent().is_some()) {
+        match backend.get_archive(member, &parent.to_string_lossy()).await {
+            Ok(_) => break,
+            Err(error) if error.kind == BackendErrorKind::NotFound => missing.push(parent.to_owned()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(missing)
 }
 
 /// Copies a path of a member to the host. What comes from inside is hostile: nothing is written outside

@@ -61,14 +61,25 @@ impl PrepareError {
 }
 
 /// A launch failed: the cause, and what its rollback could not remove.
-#[derive(Debug, thiserror::Error)]
-#[error("{failure}")]
+#[derive(Debug)]
 pub struct LaunchError {
     /// Bottle, step and cause.
-    #[source]
     pub failure: LaunchFailure,
     /// Empty when nothing is left.
     pub teardown: Vec<Arc<BackendError>>,
+}
+
+impl std::fmt::Display for LaunchError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.failure.fmt(f)
+    }
+}
+
+impl std::error::Error for LaunchError {
+    /// The failure's own cause: this error already shows the failure itself.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.failure.source()
+    }
 }
 
 impl LaunchError {

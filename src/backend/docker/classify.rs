@@ -24,6 +24,8 @@ pub(super) enum Meaning {
     NoImage,
     /// A network is missing, not the container.
     NoNetwork,
+    /// Two networks have the name.
+    Ambiguous,
 }
 
 impl Meaning {
@@ -32,7 +34,7 @@ impl Meaning {
         match self {
             Meaning::Kind(kind) => kind,
             Meaning::Overlaps => BackendErrorKind::NoAddressSpace,
-            Meaning::Removing | Meaning::InUse => BackendErrorKind::Denied,
+            Meaning::Removing | Meaning::InUse | Meaning::Ambiguous => BackendErrorKind::Denied,
             Meaning::NoImage | Meaning::NoNetwork => BackendErrorKind::NotFound,
         }
     }
@@ -49,6 +51,7 @@ const WORDS: &[(&str, Meaning)] = &[
     ("removal of container", Meaning::Removing),
     ("has active endpoints", Meaning::InUse),
     ("no such image", Meaning::NoImage),
+    ("is ambiguous (", Meaning::Ambiguous),
     ("is already in use by container", Meaning::Kind(BackendErrorKind::NameConflict)),
     ("is not running", Meaning::Kind(BackendErrorKind::NotRunning)),
     ("is paused", Meaning::Kind(BackendErrorKind::NotRunning)),
@@ -128,6 +131,7 @@ mod tests {
             (404, "No such container: nope", Meaning::Kind(K::NotFound)),
             (404, "No such image: bottle-test/absent:1", Meaning::NoImage),
             (404, "network bexp-int not found", Meaning::NoNetwork),
+            (400, "network n is ambiguous (2 matches found on name)", Meaning::Ambiguous),
             (404, "No such exec instance: 00ff", Meaning::Kind(K::NotFound)),
             (404, "Could not find the file /nope in container c", Meaning::Kind(K::NotFound)),
             (

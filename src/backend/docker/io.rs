@@ -14,6 +14,10 @@ use super::engine::{Engine, meaning, within};
 use crate::ids::{MemberId, Secret};
 use crate::plan::spec::{MemberState, StdinMode};
 
+/// How often a start is tried again while a network's name is ambiguous.
+const START_ATTEMPTS: u32 = 50;
+const START_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// Why streams could not be had.
 #[derive(Debug, thiserror::Error)]
 enum StreamError {
@@ -48,15 +52,7 @@ pub(super) async fn start(
         _ => {}
     }
     let mut io = attach_to(engine, id, mode != StdinMode::Closed).await?;
-    let call = engine.docker.start_container(id.as_str(), None::<StartContainerOptions>);
-    engine.call(Op::StartMember, subject(id.as_str()), call).await.map_err(|error| {
-        match meaning(&error) {
-            Some(Meaning::NoNetwork) => {
-                BackendError { subject: Subject::Network(format!("of {id}")), ..error }
-            }
-            _ => error,
-        }
-    })?;
+    start_with_patience(engine, id).await?;
     if mode != StdinMode::Closed {
         let limit = engine.deadlines.of(Op::AttachMember);
         within(limit, Op::StartMember, subject(id.as_str()), async {
@@ -67,6 +63,26 @@ pub(super) async fn start(
         .await?;
     }
     Ok(into(id, io, mode))
+}
+
+/// The engine resolves a member's networks by name. While a concurrent launch of the same name has made a
+/// second one, which it removes in a moment, the name is ambiguous to it.
+async fn start_with_patience(engine: &Engine, id: &MemberId) -> BackendResult<()> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let call = engine.docker.start_container(id.as_str(), None::<StartContainerOptions>);
+        let Err(error) = engine.call(Op::StartMember, subject(id.as_str()), call).await else {
+            return Ok(());
+        };
+        match meaning(&error) {
+            Some(Meaning::Ambiguous) if attempt < START_ATTEMPTS => tokio::time::sleep(START_PAUSE).await,
+            Some(Meaning::NoNetwork) => {
+                return Err(BackendError { subject: Subject::Network(format!("of {id}")), ..error });
+            }
+            _ => return Err(error),
+        }
+    }
 }
 
 /// Writes the material; a member that takes it once gets its end of file.
