@@ -25,7 +25,7 @@ pub(crate) fn resources(agent: &str) -> String {
 }
 
 /// Digests differ from machine to machine.
-fn neutral(page: &str) -> String {
+pub(crate) fn neutral(page: &str) -> String {
     let mut parts = page.split("sha256:");
     let mut text = parts.next().unwrap_or_default().to_owned();
     for part in parts {

@@ -47,7 +47,7 @@ fn without_a_terminal_nobody_is_taken_to_have_said_yes() {
         .unwrap();
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"y\n").unwrap();
     let run = crate::home::Run::of(&home, child.wait_with_output().unwrap());
-    insta::assert_snapshot!(run.page());
+    insta::assert_snapshot!(engine::neutral(&run.page()));
 }
 
 #[test]

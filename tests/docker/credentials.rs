@@ -57,7 +57,8 @@ fn a_credential_reaches_its_host_and_appears_nowhere_else() {
         seen.push(("answer to a leak", refused));
         seen.push(("audit", lab.audit(&bottle)));
         seen.extend(on_the_engine(&bottle));
-        let looking = "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline /run/bottle/* ~/.claude* -r 2>/dev/null; env";
+        let looking =
+            "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline /run/bottle/* ~/.claude* -r 2>/dev/null; env";
         seen.push(("agent", printed(&shell(&bottle, looking).await)));
         seen.push(("state directory", everything_below(&lab.path("state"))));
         seen.push(("handle for debugging", format!("{bottle:?}")));

@@ -11,8 +11,8 @@ use bottle::audit_log::AuditLog;
 use bottle::backend::Backend;
 use bottle::error::chain;
 use bottle::{
-    Bottle, BottleSpec, Config, ExecRequest, ExecResult, HostEnv, LaunchError, LaunchPlan, Material, NoPrompt,
-    PrepareError, Runtime, RuntimeOptions,
+    Bottle, BottleSpec, Config, ExecRequest, ExecResult, HostEnv, LaunchError, LaunchPlan, Material,
+    NoPrompt, PrepareError, Runtime, RuntimeOptions,
 };
 use futures::FutureExt as _;
 use serde_json::{Value, json};
