@@ -169,7 +169,7 @@ async fn the_agent_gets_a_terminal_and_the_users_is_restored() {
     // The engine sets the size a moment after the start. Ctrl-C goes to the agent, which traps it; afterwards the terminal is as it was.
     let line = format!(
         "stty rows 33 cols 99; before=$(stty -g); \"$BOTTLE\" start {} --yes --quiet -- \
-         'trap \"echo caught; exit 9\" INT; tty; sleep 1; stty size; echo ready; while :; do sleep 0.1; done'; \
+         'trap \"echo caught; exit 9\" INT; tty; sleep 1; stty size; printf \"\\033[?1049h\\033[?25l\"; echo ready; while :; do sleep 0.1; done'; \
          echo code $?; [ \"$before\" = \"$(stty -g)\" ] && echo restored",
         place.agent
     );
@@ -185,7 +185,7 @@ async fn the_agent_gets_a_terminal_and_the_users_is_restored() {
     input.write_all(b"\x03").unwrap();
     output.read_to_string(&mut seen).unwrap();
     child.wait().unwrap();
-    for expected in ["/dev/pts/", "33 99", "caught", "code 9", "restored"] {
+    for expected in ["/dev/pts/", "33 99", "caught", "code 9", "restored", "\u{1b}[?25h", "\u{1b}[?1049l"] {
         assert!(seen.contains(expected), "{expected}: {seen}");
     }
     place.end().await;
