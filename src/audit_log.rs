@@ -12,12 +12,14 @@ use crate::ids::BottleId;
 #[derive(Debug)]
 pub struct AuditLog {
     file: Option<File>,
+    /// The last line may be incomplete: the next one starts on a line of its own.
+    torn: bool,
 }
 
 impl AuditLog {
     /// No file.
     pub fn none() -> Self {
-        Self { file: None }
+        Self { file: None, torn: false }
     }
 
     /// Opens the file of a bottle for appending; makes its directory (mode 0700). Safe to repeat.
@@ -30,7 +32,7 @@ impl AuditLog {
             DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         }
         let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
-        Ok(Self { file: Some(file) })
+        Ok(Self { file: Some(file), torn: false })
     }
 
     /// Where the file of a bottle lies.
@@ -44,8 +46,11 @@ impl AuditLog {
     /// The disk is full, or the file system failed: the caller then closes the egress.
     pub fn append(&mut self, record: &AuditRecord) -> io::Result<()> {
         let Some(file) = &mut self.file else { return Ok(()) };
-        let mut line = serde_json::to_vec(record)?;
+        let mut line = if self.torn { vec![b'\n'] } else { Vec::new() };
+        serde_json::to_writer(&mut line, record)?;
         line.push(b'\n');
-        file.write_all(&line)
+        let written = file.write_all(&line);
+        self.torn = written.is_err();
+        written
     }
 }

@@ -3,9 +3,9 @@
 //! The kernel drops the lock when the process dies, however it dies (flock(2)); no pid is guessed.
 
 use std::collections::BTreeSet;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -29,11 +29,16 @@ impl Lease {
     pub fn acquire(state_dir: &Path) -> io::Result<Self> {
         let dir = dir(state_dir);
         DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
-        let owner = OwnerId::new(format!("{:016x}", rand::random::<u64>()));
-        let path = dir.join(owner.as_str());
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(Self { owner, path, _locked: file })
+        loop {
+            let owner = OwnerId::new(format!("{:016x}", rand::random::<u64>()));
+            let path = dir.join(owner.as_str());
+            let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+            // Whoever asks for the living holds a lock for a moment, and may have taken the file for a dead one's.
+            flock(&file, FlockOperation::LockExclusive)?;
+            if is_at(&file, &path) {
+                return Ok(Self { owner, path, _locked: file });
+            }
+        }
     }
 
     /// Who holds it.
@@ -62,9 +67,10 @@ pub fn alive(state_dir: &Path) -> io::Result<BTreeSet<OwnerId>> {
     for entry in entries {
         let entry = entry?;
         let Ok(file) = File::open(entry.path()) else { continue };
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            // A file that was created a moment ago and is not locked yet has no resources on the engine yet.
-            Ok(()) => {}
+        // Shared: two who ask at the same time must not take each other for the owner.
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            // Removed under the lock: an owner that is about to lock it sees that, and makes another one.
+            Ok(()) => drop(std::fs::remove_file(entry.path())),
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 alive.insert(OwnerId::new(entry.file_name().to_string_lossy().into_owned()));
             }
@@ -95,6 +101,13 @@ pub fn boot_id() -> String {
         .unwrap_or_default()
 }
 
+/// Whether the open file is the one at the path.
+fn is_at(file: &File, path: &Path) -> bool {
+    let identity = |meta: Metadata| (meta.dev(), meta.ino());
+    let there = std::fs::metadata(path).map(identity).ok();
+    there.is_some() && there == file.metadata().map(identity).ok()
+}
+
 fn dir(state_dir: &Path) -> PathBuf {
     state_dir.join("owners")
 }
@@ -119,6 +132,25 @@ mod tests {
         drop(Lease::acquire(dir.path()).unwrap());
         std::fs::write(dir.path().join("owners/dead"), "").unwrap();
         assert!(alive(dir.path()).unwrap().is_empty());
+        assert!(!dir.path().join("owners/dead").exists());
+    }
+
+    #[test]
+    fn asking_for_the_living_never_disturbs_who_takes_a_lease_or_asks_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = Lease::acquire(dir.path()).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let lease = Lease::acquire(dir.path()).unwrap();
+                        let seen = alive(dir.path()).unwrap();
+                        assert!(seen.contains(lease.owner()) && seen.contains(held.owner()));
+                    }
+                });
+            }
+        });
+        assert_eq!(alive(dir.path()).unwrap().len(), 1);
     }
 
     #[test]

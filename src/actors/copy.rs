@@ -1,5 +1,7 @@
 //! Copies between host and agent, with the rules of `docker cp`.
 
+mod unpack;
+
 use std::path::{Path, PathBuf};
 
 use futures::StreamExt;
@@ -42,10 +44,11 @@ pub(crate) async fn into_member(
         Ok(())
     });
     let sent = backend.put_archive(member, "/", archive).await;
-    if let Ok(Err(HostFileError { path, source })) = built.await {
-        return Err(OperationError::Host { path, source });
+    match (built.await, sent) {
+        (Ok(Err(error)), Err(refused)) if error.is_broken_stream() => Err(refused.into()),
+        (Ok(Err(HostFileError { path, source })), _) => Err(OperationError::Host { path, source }),
+        (_, sent) => Ok(sent?),
     }
-    Ok(sent?)
 }
 
 /// Copies a path of a member to the host. What comes from inside is hostile: nothing is written outside
@@ -58,40 +61,27 @@ pub(crate) async fn out_of_member(
     let mut stream = backend.get_archive(member, &absolute(&request.inside)).await?;
     let (chunks, from) = mpsc::channel(8);
     let target = request.host.clone();
-    let unpack = tokio::task::spawn_blocking(move || unpack(from, &target));
+    let unpacking = tokio::task::spawn_blocking(move || unpack(from, &target));
     while let Some(chunk) = stream.next().await {
-        if chunks.send(chunk).await.is_err() {
+        let empty = chunk.as_ref().is_ok_and(bytes::Bytes::is_empty);
+        if !empty && chunks.send(chunk).await.is_err() {
             break;
         }
     }
-    drop(chunks);
-    let done = unpack.await.map_err(std::io::Error::other).and_then(|inner| inner);
+    let _ = chunks.send(Ok(END)).await;
+    let done = unpacking.await.map_err(std::io::Error::other).and_then(|inner| inner);
     done.map_err(|source| OperationError::Host { path: request.host.clone(), source })
 }
 
 fn unpack(from: mpsc::Receiver<std::io::Result<bytes::Bytes>>, target: &Path) -> std::io::Result<()> {
     let into_dir = target.is_dir();
-    let mut archive = tar::Archive::new(ChunkReader { from, rest: bytes::Bytes::new() });
     let parent = if into_dir { target } else { target.parent().unwrap_or(Path::new(".")) };
     let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
     let scratch = tempdir_in(parent)?;
-    let unpacked = (|| {
-        for entry in archive.entries()? {
-            let mut entry = entry?;
-            let kind = entry.header().entry_type();
-            if kind.is_block_special() || kind.is_character_special() || kind.is_fifo() {
-                continue;
-            }
-            entry.set_preserve_permissions(false);
-            entry.unpack_in(&scratch)?;
-        }
-        let mut names = std::fs::read_dir(&scratch)?.collect::<std::io::Result<Vec<_>>>()?;
-        let (Some(only), true) = (names.pop(), names.is_empty()) else {
-            return Err(std::io::Error::other("the archive does not hold exactly one file or directory"));
-        };
-        let to = if into_dir { target.join(only.file_name()) } else { target.to_owned() };
-        std::fs::rename(only.path(), to)
-    })();
+    let unpacked = unpack::into(ChunkReader { from, rest: END, ended: false }, &scratch).and_then(|only| {
+        let to = if into_dir { target.join(only.file_name().unwrap_or_default()) } else { target.to_owned() };
+        unpack::merge(&only, &to)
+    });
     let _ = std::fs::remove_dir_all(&scratch);
     unpacked
 }
@@ -104,17 +94,27 @@ fn tempdir_in(parent: &Path) -> std::io::Result<PathBuf> {
     Ok(path)
 }
 
+/// Ends a stream of chunks. A channel that closes without it was cut off: what has come is not the whole.
+const END: bytes::Bytes = bytes::Bytes::new();
+
 struct ChunkReader {
     from: mpsc::Receiver<std::io::Result<bytes::Bytes>>,
     rest: bytes::Bytes,
+    ended: bool,
 }
 
 impl std::io::Read for ChunkReader {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        while self.rest.is_empty() {
+        while self.rest.is_empty() && !self.ended {
             match self.from.blocking_recv() {
-                Some(chunk) => self.rest = chunk?,
-                None => return Ok(0),
+                Some(chunk) => {
+                    self.rest = chunk?;
+                    if self.rest.is_empty() {
+                        self.from.close();
+                        self.ended = true;
+                    }
+                }
+                None => return Err(std::io::ErrorKind::UnexpectedEof.into()),
             }
         }
         let taken = self.rest.len().min(buffer.len());

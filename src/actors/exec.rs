@@ -155,6 +155,10 @@ async fn feed(mut sink: InputSink, mut pieces: mpsc::Receiver<Bytes>) {
     let _ = sink.shutdown().await;
 }
 
+/// Carries output until the command has ended, its time-out has passed, or nobody wants it any more.
+///
+/// The wait for the exit code is a part of it: a command that has closed its output still runs, and its
+/// time-out, its session and its bottle still end it.
 async fn carry(
     mut output: OutputStream,
     to: mpsc::Sender<crate::backend::Output>,
@@ -168,23 +172,30 @@ async fn carry(
             None => std::future::pending().await,
         }
     };
-    let copy = async {
-        while let Some(piece) = output.next().await {
-            if to.send(piece?).await.is_err() {
-                return Ok(false);
+    let ended = async {
+        // Room first: a piece that was pulled is never lost to an interruption.
+        while let Ok(room) = to.reserve().await {
+            match output.next().await {
+                Some(piece) => room.send(piece?),
+                None => break,
             }
         }
-        Ok::<bool, BackendError>(true)
+        exit_code(control).await.map(ExecEnd::Exited)
     };
+    // A close wins over the death of the command that it causes.
     let interrupted = tokio::select! {
-        ended = copy => match ended? {
-            true => return exit_code(control).await,
-            false => ExecEnd::Cancelled,
-        },
-        () = deadline => ExecEnd::TimedOut,
+        biased;
         () = cancel.cancelled() => ExecEnd::Cancelled,
+        () = to.closed() => ExecEnd::Cancelled,
+        ended = ended => return ended,
+        () = deadline => ExecEnd::TimedOut,
     };
-    control.kill().await?;
+    let killed = control.kill().await;
+    if interrupted == ExecEnd::Cancelled {
+        // The container may have gone first; its caller only has to know that the bottle closed.
+        return Ok(interrupted);
+    }
+    killed?;
     // What it printed before it died still belongs to the caller.
     let drain = async {
         while let Some(Ok(piece)) = output.next().await {
@@ -197,12 +208,12 @@ async fn carry(
     Ok(interrupted)
 }
 
-async fn exit_code(control: &dyn ExecControl) -> Result<ExecEnd, BackendError> {
-    // The streams can end before the command (it closed them); its code comes when it ends.
+/// Waits for the exit code: streams can end before their command does.
+pub(super) async fn exit_code(control: &dyn ExecControl) -> Result<i64, BackendError> {
     let mut pause = Duration::from_millis(2);
     loop {
         if let Some(code) = control.exit_code().await? {
-            return Ok(ExecEnd::Exited(code));
+            return Ok(code);
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(500));

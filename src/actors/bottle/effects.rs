@@ -52,7 +52,10 @@ pub(super) async fn apply(myself: &ActorRef<BottleMsg>, state: &mut BottleState,
         tracing::info!(bottle = %state.plan.slug(), phase = now, "phase");
         let _ = state.events.send(BottleEvent::PhaseChanged(now));
         if now != "gone" {
-            state.status.send_modify(|status| status.phase = now);
+            state.status.send_modify(|status| {
+                status.phase = now;
+                status.was_ready |= state.phase.can_exec();
+            });
         }
     }
     for effect in effects {
@@ -151,6 +154,7 @@ fn admit(myself: &ActorRef<BottleMsg>, state: &mut BottleState) {
 
 fn tear_down(myself: &ActorRef<BottleMsg>, state: &mut BottleState) {
     state.permit = None;
+    state.closing.cancel();
     let job = TeardownJob {
         backend: Arc::clone(&state.backend),
         bottle: state.ownership.bottle.clone(),

@@ -84,6 +84,11 @@ impl MemoryBackend {
         self.inner.model().absent_images.remove(image);
     }
 
+    /// Members of this image have this file from their creation on.
+    pub fn add_image_file(&self, image: &ImageRef, path: &str, content: &[u8]) {
+        self.inner.model().image_files.push((image.clone(), path.to_owned(), content.to_vec()));
+    }
+
     /// The id of the member of that name.
     pub fn member_named(&self, name: &str) -> Option<MemberId> {
         let model = self.inner.model();

@@ -10,9 +10,9 @@ const DIRECTORIES: &[&str] =
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Node {
-    Directory { mode: u32 },
-    File { mode: u32, content: Vec<u8> },
-    Link { target: String },
+    Directory { mode: u32, uid: u64 },
+    File { mode: u32, uid: u64, content: Vec<u8> },
+    Link { uid: u64, target: String },
 }
 
 /// Files by absolute path.
@@ -26,7 +26,7 @@ impl Files {
         for path in DIRECTORIES.iter().copied().chain(more) {
             let ends = path.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0);
             for end in ends.chain([path.len()]) {
-                files.0.entry(path[..end].to_owned()).or_insert(Node::Directory { mode: 0o755 });
+                files.0.entry(path[..end].to_owned()).or_insert(Node::Directory { mode: 0o755, uid: 0 });
             }
         }
         files
@@ -40,6 +40,11 @@ impl Files {
         }
     }
 
+    /// Puts a file of the image there.
+    pub(super) fn put(&mut self, path: &str, content: &[u8]) {
+        self.0.insert(clean(path), Node::File { mode: 0o644, uid: 0, content: content.to_vec() });
+    }
+
     pub(super) fn has_directory(&self, path: &str) -> bool {
         matches!(self.0.get(&clean(path)), Some(Node::Directory { .. }))
     }
@@ -50,22 +55,23 @@ impl Files {
             let mut entry = entry?;
             let name = clean(&format!("{path}/{}", entry.path()?.to_string_lossy()));
             let mode = entry.header().mode()? & 0o7777;
+            let uid = entry.header().uid()?;
             let node = match entry.header().entry_type() {
-                tar::EntryType::Directory => Node::Directory { mode },
+                tar::EntryType::Directory => Node::Directory { mode, uid },
                 tar::EntryType::Symlink => {
                     let target = entry.link_name()?.unwrap_or_default().to_string_lossy().into_owned();
-                    Node::Link { target }
+                    Node::Link { uid, target }
                 }
                 _ => {
                     let mut content = Vec::new();
                     entry.read_to_end(&mut content)?;
-                    Node::File { mode, content }
+                    Node::File { mode, uid, content }
                 }
             };
             let parents: Vec<usize> =
                 name.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0).collect();
             for end in parents {
-                self.0.entry(name[..end].to_owned()).or_insert(Node::Directory { mode: 0o755 });
+                self.0.entry(name[..end].to_owned()).or_insert(Node::Directory { mode: 0o755, uid: 0 });
             }
             self.0.insert(name, node);
         }
@@ -85,18 +91,21 @@ impl Files {
             let relative = name.get(parent..).filter(|name| !name.is_empty()).unwrap_or(".");
             let mut header = tar::Header::new_gnu();
             match node {
-                Node::Directory { mode } => {
+                Node::Directory { mode, uid } => {
+                    header.set_uid(*uid);
                     header.set_entry_type(tar::EntryType::Directory);
                     header.set_mode(*mode);
                     header.set_size(0);
                     tar.append_data(&mut header, format!("{relative}/"), io::empty())?;
                 }
-                Node::File { mode, content } => {
+                Node::File { mode, uid, content } => {
+                    header.set_uid(*uid);
                     header.set_mode(*mode);
                     header.set_size(content.len() as u64);
                     tar.append_data(&mut header, relative, content.as_slice())?;
                 }
-                Node::Link { target } => {
+                Node::Link { uid, target } => {
+                    header.set_uid(*uid);
                     header.set_entry_type(tar::EntryType::Symlink);
                     header.set_mode(0o777);
                     header.set_size(0);

@@ -88,6 +88,8 @@ pub(super) struct Model {
     pub(super) networks: Vec<Network>,
     pub(super) members: BTreeMap<MemberId, Member>,
     pub(super) absent_images: HashSet<ImageRef>,
+    /// Files of images: path and content.
+    pub(super) image_files: Vec<(ImageRef, String, Vec<u8>)>,
     pub(super) down: bool,
     counter: u64,
 }
@@ -217,8 +219,12 @@ impl Model {
         let order = self.next();
         let id = MemberId::new(format!("{order:064x}"));
         let places = spec.tmpfs.iter().map(|fs| fs.path.as_str()).chain(spec.workdir.as_deref());
+        let mut files = Files::new(places);
+        for (_, path, content) in self.image_files.iter().filter(|(image, ..)| *image == spec.image) {
+            files.put(path, content);
+        }
         let member = Member {
-            files: Files::new(places),
+            files,
             spec: spec.clone(),
             networks,
             addresses,

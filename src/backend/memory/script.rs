@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::super::streams::Output;
+use crate::egress::ProbeChecks;
 use crate::plan::spec::MemberSpec;
 
 /// The future of a process: its exit code.
@@ -128,6 +129,13 @@ impl MemberScript {
             let reply = match message.get("op").and_then(|op| op.as_str()) {
                 Some("probe") => serde_json::json!({
                     "event": "probe", "id": message["id"], "ok": true, "detail": "", "ms": 1,
+                    "checks": ProbeChecks {
+                        gate_health: true,
+                        gate_refuses: true,
+                        scan_denies: true,
+                        proxy_denies: true,
+                        proxy_allows: true,
+                    },
                 }),
                 Some(_) => return Vec::new(),
                 None => serde_json::json!({ "event": "ready" }),

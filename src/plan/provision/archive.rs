@@ -27,6 +27,11 @@ pub struct HostFileError {
 }
 
 impl HostFileError {
+    /// Whether it only says that nobody reads the archive any more: then the reader knows why.
+    pub(crate) fn is_broken_stream(&self) -> bool {
+        self.source.kind() == io::ErrorKind::BrokenPipe
+    }
+
     pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
         move |source| Self { path: path.to_owned(), source }
     }
