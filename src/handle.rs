@@ -145,8 +145,9 @@ impl Bottle {
 
     /// Copies a file or directory of the agent container to the host.
     ///
-    /// What comes from inside is treated as hostile: nothing is written outside the target, devices are
-    /// left out. An existing file is replaced at the end, in one step.
+    /// What comes from inside is treated as hostile: nothing is written outside the target; devices and
+    /// links that lead out of what is copied are left out. Existing directories are merged, an existing file
+    /// is replaced in one step. A copy that is cut off changes nothing.
     ///
     /// # Errors
     /// As [`Bottle::cp_in`].

@@ -239,3 +239,26 @@ async fn load_key(args: &ProvisionerArgs, identity_file: &std::path::Path) -> Re
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::*;
+    use crate::backend::{BackendError, Op, Subject};
+
+    #[test]
+    fn the_side_that_failed_first_is_the_cause() {
+        let host = |kind: ErrorKind| Some(Err(HostFileError { path: "/skill".into(), source: kind.into() }));
+        let engine = || {
+            let subject = Subject::Container("coder".into());
+            BackendError::new(Op::PutArchive, subject, BackendErrorKind::NoSpace, Error::other("disk full"))
+        };
+        let cause = |built, sent| uploaded(built, sent).unwrap_err().to_string();
+        assert_eq!(cause(host(ErrorKind::PermissionDenied), Err(engine())), "read /skill");
+        assert_eq!(cause(host(ErrorKind::BrokenPipe), Err(engine())), "copy into container coder");
+        assert_eq!(cause(host(ErrorKind::PermissionDenied), Ok(())), "read /skill");
+        assert_eq!(cause(Some(Ok(())), Err(engine())), "copy into container coder");
+        assert!(uploaded(Some(Ok(())), Ok(())).is_ok());
+    }
+}

@@ -33,12 +33,13 @@ fn may_succeed(op: Op, fault: Fault) -> bool {
 }
 
 /// Launches with one fault at the `nth` call beside a neighbour, and checks what is left.
-async fn one(nth: u32, fault: Fault) -> bool {
+async fn one(nth: u32, fault: Fault, latency: Duration) -> bool {
     let farm = Farm::new().await;
     let neighbour = farm.launch().await;
     let own = names(&farm.owned().await);
     let (plan, material) = farm.plan_of(true).await;
     farm.engine.clear_journal();
+    farm.engine.set_latency(latency);
     farm.engine.fault(FaultRule::nth_call(nth, fault));
     let launched = tokio::time::timeout(LONG, farm.runtime.launch(plan, material)).await.expect("an answer");
     let hit = farm.engine.journal().get(nth as usize - 1).cloned();
@@ -76,12 +77,15 @@ async fn a_launch_is_all_or_nothing_whatever_call_fails_in_whatever_way() {
     for nth in 1.. {
         let mut any = false;
         for fault in FAULTS {
-            let counted = one(nth, fault).await;
-            any |= counted;
-            cells += u32::from(counted);
+            // Without latency each call is answered before the next is made; with it they overlap.
+            for latency in [Duration::ZERO, Duration::from_millis(20)] {
+                let counted = one(nth, fault, latency).await;
+                any |= counted;
+                cells += u32::from(counted);
+            }
         }
         if !any {
-            println!("MATRIX: {} calls × {} faults, {cells} cells", nth - 1, FAULTS.len());
+            println!("MATRIX: {} calls × {} faults × 2 latencies, {cells} cells", nth - 1, FAULTS.len());
             break;
         }
     }

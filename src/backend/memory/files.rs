@@ -55,7 +55,8 @@ impl Files {
             let mut entry = entry?;
             let name = clean(&format!("{path}/{}", entry.path()?.to_string_lossy()));
             let mode = entry.header().mode()? & 0o7777;
-            let uid = entry.header().uid()?;
+            // A polite writer sets it; an engine takes an empty field for root.
+            let uid = entry.header().uid().unwrap_or(0);
             let node = match entry.header().entry_type() {
                 tar::EntryType::Directory => Node::Directory { mode, uid },
                 tar::EntryType::Symlink => {
