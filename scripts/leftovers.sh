@@ -5,12 +5,12 @@
 #   scripts/leftovers.sh --list           print, exit 0
 #   scripts/leftovers.sh --except FILE    ignore the lines of FILE (an earlier --list)
 #
-# Ours are: containers and networks labelled bottle.id (a bottle), bottle.build (an image build), bottle.test or
-# bottle.demo, and whatever is named claude-bottle-*. The shared network claude-bottle-egress belongs to no bottle
+# Ours are: containers and networks labelled bottle.id (a bottle), bottle.build (an image build), bottle-test,
+# bottle.test or bottle.demo, and whatever is named claude-bottle-*. The shared network claude-bottle-egress belongs to no bottle
 # and stays by design: it is not listed while nothing is connected to it.
 set -eu
 
-labels="bottle.id bottle.build bottle.test bottle.demo bottle.shared"
+labels="bottle.id bottle.build bottle.shared bottle.demo bottle-test bottle.test"
 shared=claude-bottle-egress
 
 list() {

@@ -10,9 +10,9 @@ cd "$(dirname "$0")/.."
 image=${1:?usage: test-addon.sh IMAGE}
 run='
 import os, sys, tarfile
-tarfile.open(fileobj=sys.stdin.buffer, mode="r|").extractall("/tmp/work", filter="data")
-os.chdir("/tmp/work/tests/addon")
-os.environ["PYTHONPATH"] = "/tmp/work/assets/addon"
+tarfile.open(fileobj=sys.stdin.buffer, mode="r|").extractall("/tmp/tests", filter="data")
+os.chdir("/tmp/tests/tests/addon")
+os.environ["PYTHONPATH"] = "/tmp/tests/assets/addon"
 os.execv(sys.executable, [sys.executable, "-m", "unittest"])
 '
 tar -c tests/addon assets/addon | docker run --rm --interactive --network none --read-only \

@@ -5,6 +5,7 @@
 # BOTTLE_TEST_ENGINE=none      no engine: only the tests that need none; what is left out is said
 # BOTTLE_TEST_REGISTRY=none    leave out the tests that need the Debian package docker-registry
 # BOTTLE_TEST_PIPELOCK_BIN     a pipelock 2.3.0 binary: the gate's conformance suite runs on it too
+# BOTTLE_TEST_PIPELOCK_IMAGE   an image of it on the engine: whole bottles run with it too
 # BOTTLE_CA_BUNDLE             as in scripts/setup.sh
 set -euo pipefail
 
@@ -36,6 +37,8 @@ addon() {
 }
 
 with_engine=1
+[ -n "${BOTTLE_TEST_PIPELOCK_IMAGE:-}" ] ||
+    echo "BOTTLE_TEST_PIPELOCK_IMAGE is not set: whole bottles run with the builtin gate only"
 if [ "${BOTTLE_TEST_ENGINE:-}" = none ]; then
     with_engine=
     echo "BOTTLE_TEST_ENGINE=none: NOT RUN are the real-engine tests, the addon's tests and the look for leftovers"

@@ -47,15 +47,9 @@ struct Inner {
     actor: ActorRef<BottleMsg>,
     plan: Arc<LaunchPlan>,
     id: BottleId,
+    /// Also keeps the bottle open: its supervisor closes it when no receiver is left.
     status: watch::Receiver<BottleStatus>,
     events: broadcast::Sender<BottleEvent>,
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        // One message; a bottle that is gone already cannot take it and needs not.
-        let _ = self.actor.cast(BottleMsg::Close);
-    }
 }
 
 impl Bottle {

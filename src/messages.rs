@@ -2,7 +2,7 @@
 //!
 //! A variant is the imperative verb of the handle method it serves; an event is a past participle.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::backend::{
     BackendError, BackendErrorKind, ExecControl, ExecSpec, LogOptions, MemberStats, Output,
 };
 use crate::egress::AuditRecord;
-use crate::ids::{Fingerprint, MemberId, Role, Secret, Slug};
+use crate::ids::{BottleId, Fingerprint, MemberId, Role, Secret, Slug};
 use crate::plan::provision::{AGENT_USER, WORKSPACE};
 use crate::plan::spec::{ExecUser, Ground, TtySize};
 
@@ -190,6 +190,8 @@ pub struct CloseReport {
 pub struct BottleStatus {
     /// Phase word: launching, ready, closing, gone.
     pub phase: &'static str,
+    /// Set once it was ready. Creates belong to a launch: what never was ready may leave one under way.
+    pub was_ready: bool,
     /// Set once it is gone.
     pub report: Option<Arc<CloseReport>>,
     /// Fingerprint of the bottle's certificate.
@@ -301,6 +303,8 @@ pub enum BottleMsg {
     GroundMade(Result<Ground, BackendError>),
     /// From a container worker.
     Member(Role, MemberEvent),
+    /// From the provisioner: it has come to this step.
+    ProvisionReached(Step),
     /// From the provisioner.
     Provisioned(Result<(), (Step, StepError)>),
     /// From the teardown task.
@@ -320,7 +324,7 @@ pub enum MemberEvent {
     Ready,
     /// A step towards that failed.
     Failed(StepError),
-    /// It ended; the text is the last it printed.
+    /// It ended, or cannot be heard or told anything any more; with its last words.
     Ended(ExitReason, String),
     /// The probe's answer: `Err` says what did not behave.
     Probed(Result<(), String>),
@@ -342,8 +346,12 @@ pub enum ContainerMsg {
 /// Messages of the root supervisor.
 #[derive(Debug)]
 pub enum RootMsg {
+    /// [`Runtime::prepare_cleanup`](crate::Runtime::prepare_cleanup): the bottles that a supervisor cares for.
+    Living(RpcReplyPort<BTreeSet<BottleId>>),
     /// [`Runtime::launch`](crate::Runtime::launch).
     Spawn(Box<crate::actors::bottle::BottleArgs>, RpcReplyPort<Result<ractor::ActorRef<BottleMsg>, String>>),
-    /// [`Runtime::shutdown`](crate::Runtime::shutdown): refuse new bottles, close those that live.
+    /// [`Runtime::shutdown`](crate::Runtime::shutdown): refuse new bottles from now on, close those that live.
     Shutdown(RpcReplyPort<Vec<(Slug, Arc<CloseReport>)>>),
+    /// The last [`Runtime`](crate::Runtime) is dropped: as `Shutdown`, then give the lease up.
+    Retire,
 }

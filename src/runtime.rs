@@ -3,7 +3,8 @@
 mod attached;
 mod error;
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,12 +21,12 @@ use crate::audit_log::AuditLog;
 use crate::backend::{Backend, BackendError, OwnedBy};
 use crate::config::{Config, HostEnv, Paths};
 use crate::handle::Bottle;
-use crate::ids::{BottleId, Slug};
+use crate::ids::{BottleId, OwnerId, Slug};
 use crate::lease::{self, Lease};
 use crate::messages::{BottleStatus, CloseReport, LaunchFailure, RootMsg};
 use crate::plan::names::numbered;
 use crate::plan::spec::Ownership;
-use crate::plan::{BottleSpec, CleanupPlan, HostFacts, LaunchPlan, LivingOwners, Material, resolve};
+use crate::plan::{BottleSpec, CleanupPlan, HostFacts, LaunchPlan, LivingOwners, Material, Orphan, resolve};
 
 /// Names tried before a launch gives up (`coder`, `coder-2`, …).
 const NAMES_TRIED: u32 = 100;
@@ -136,7 +137,7 @@ impl Runtime {
             LaunchError::host(slug.clone(), path, source)
         })?;
         let (launched, outcome) = oneshot::channel();
-        let status = BottleStatus { phase: "launching", report: None, fingerprint: None };
+        let status = BottleStatus { phase: "launching", was_ready: false, report: None, fingerprint: None };
         let (status, seen) = watch::channel(status);
         let (events, _) = broadcast::channel(EVENT_QUEUE);
         let args = BottleArgs {
@@ -157,7 +158,6 @@ impl Runtime {
             Ok(Err(why)) => return Err(LaunchError::actor(slug, why)),
             Err(error) => return Err(LaunchError::actor(slug, error.to_string())),
         };
-        // From here on the handle closes the bottle when this future is dropped.
         let bottle = Bottle::new(actor, plan, id.clone(), seen, events);
         match outcome.await {
             Ok(Ok(())) => Ok(bottle),
@@ -201,19 +201,39 @@ impl Runtime {
         list_active(self.inner.options.backend.as_ref()).await
     }
 
-    /// What no living owner claims. Creates and removes nothing.
+    /// What no living owner claims, and what closed bottles of this runtime have left. Creates and removes
+    /// nothing.
     ///
     /// # Errors
     /// The engine cannot be asked, or the leases cannot be read: then nothing is called an orphan.
     pub async fn prepare_cleanup(&self, with_detached: bool) -> Result<CleanupPlan, PrepareError> {
-        let Inner { options, .. } = &*self.inner;
-        prepare_cleanup(options.backend.as_ref(), &options.state_dir, with_detached).await
+        let Inner { options, lease, .. } = &*self.inner;
+        let mut owned = options.backend.owned(&OwnedBy::Anyone).await?;
+        let mut owners = living_owners(&options.state_dir)?;
+        // Of its own bottles this runtime knows more than its lease tells.
+        let living = self.living().await;
+        let own = lease.owner();
+        if let Some(living) = living {
+            owned.retain(|item| item.ownership.owner != *own || !living.contains(&item.ownership.bottle));
+            owners.alive.remove(own);
+        }
+        Ok(CleanupPlan::of(&owned, &owners, with_detached))
     }
 
     /// Removes what the plan names. Whose owner came alive meanwhile is left alone.
     pub async fn cleanup(&self, plan: &CleanupPlan) -> Vec<(Slug, CloseReport)> {
-        let Inner { options, .. } = &*self.inner;
-        cleanup(options.backend.as_ref(), &options.state_dir, plan).await
+        let Inner { options, lease, .. } = &*self.inner;
+        let living = self.living().await;
+        let claimed = |orphan: &Orphan| match &living {
+            Some(living) if orphan.owner == *lease.owner() => living.contains(&orphan.bottle),
+            _ => is_claimed(&options.state_dir, &orphan.owner),
+        };
+        sweep(options.backend.as_ref(), plan, claimed).await
+    }
+
+    /// The bottles of this runtime that a supervisor cares for; `None` when nobody can tell.
+    async fn living(&self) -> Option<BTreeSet<BottleId>> {
+        call(&self.inner.root, RootMsg::Living, SPAWN_DEADLINE).await.ok()
     }
 
     /// Finds a running bottle of any process by its visible name or its agent container's name.
@@ -232,9 +252,8 @@ impl Runtime {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // Closes what is left in the background; the root keeps the lease until it ends with the process.
-        let (reply, _) = ractor::concurrency::oneshot();
-        let _ = self.root.cast(RootMsg::Shutdown(reply.into()));
+        // Closes what is left in the background; the root keeps the lease until that is done.
+        let _ = self.root.cast(RootMsg::Retire);
     }
 }
 
@@ -268,30 +287,42 @@ pub async fn list_active(backend: &dyn Backend) -> Result<Vec<ActiveBottle>, Bac
 /// As [`Runtime::prepare_cleanup`].
 pub async fn prepare_cleanup(
     backend: &dyn Backend,
-    state_dir: &std::path::Path,
+    state_dir: &Path,
     with_detached: bool,
 ) -> Result<CleanupPlan, PrepareError> {
     // The engine first: a lease is taken before the first create, so a bottle seen here that has a living
     // owner has a visible lease.
     let owned = backend.owned(&OwnedBy::Anyone).await?;
+    Ok(CleanupPlan::of(&owned, &living_owners(state_dir)?, with_detached))
+}
+
+fn living_owners(state_dir: &Path) -> Result<LivingOwners, PrepareError> {
     let alive = lease::alive(state_dir)
         .map_err(|source| PrepareError::State { dir: state_dir.to_owned(), source })?;
-    let owners = LivingOwners { host: lease::host_id(state_dir), alive };
-    Ok(CleanupPlan::of(&owned, &owners, with_detached))
+    Ok(LivingOwners { host: lease::host_id(state_dir), alive })
+}
+
+/// Whether an owner lives. When nobody can tell, it does.
+fn is_claimed(state_dir: &Path, owner: &OwnerId) -> bool {
+    lease::alive(state_dir).map_or(true, |alive| alive.contains(owner))
 }
 
 /// [`Runtime::cleanup`] without a runtime.
 pub async fn cleanup(
     backend: &dyn Backend,
-    state_dir: &std::path::Path,
+    state_dir: &Path,
     plan: &CleanupPlan,
 ) -> Vec<(Slug, CloseReport)> {
+    sweep(backend, plan, |orphan| is_claimed(state_dir, &orphan.owner)).await
+}
+
+async fn sweep(
+    backend: &dyn Backend,
+    plan: &CleanupPlan,
+    claimed: impl Fn(&Orphan) -> bool,
+) -> Vec<(Slug, CloseReport)> {
     let mut done = Vec::new();
-    for orphan in &plan.orphans {
-        let claimed = lease::alive(state_dir).map_or(true, |alive| alive.contains(&orphan.owner));
-        if claimed {
-            continue;
-        }
+    for orphan in plan.orphans.iter().filter(|orphan| !claimed(orphan)) {
         done.push((orphan.slug.clone(), teardown::sweep(backend, &orphan.bottle).await));
     }
     done

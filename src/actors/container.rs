@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -25,6 +26,10 @@ use crate::plan::spec::MemberSpec;
 const TAIL_LINES: usize = 20;
 /// Control lines that may wait for the container to read them.
 const CONTROL_QUEUE: usize = 64;
+/// How long one control line may wait to be read. Output waits for it.
+const CONTROL_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the news of a container's end may come after the end of its output.
+const END_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a container worker is started with.
 #[derive(Debug)]
@@ -91,7 +96,10 @@ impl Actor for Container {
             ContainerMsg::Run => start_task(&myself, state),
             ContainerMsg::Control(line) => {
                 if state.control.try_send(line).is_err() {
-                    tracing::warn!(role = %state.args.spec.role, "control line dropped: the container does not read");
+                    // A line may close the egress: what cannot be told to is ended.
+                    let (role, why) = (state.args.spec.role, "does not read its control lines".to_owned());
+                    let ended = MemberEvent::Ended(ExitReason::Failed(why), Tail::default().text());
+                    let _ = state.args.bottle.cast(BottleMsg::Member(role, ended));
                 }
             }
             ContainerMsg::Ended => {}
@@ -139,8 +147,14 @@ async fn live(
     }
     let mut tail = Tail::default();
     let watch = async {
-        pump(io, control, &mut interpreter, &mut tail, &report).await;
-        end_of(args, &id).await
+        let why = pump(io, control, &mut interpreter, &mut tail, &report).await;
+        if !speaks_protocol(role) {
+            return end_of(args, &id).await;
+        }
+        // No decision without a trace, no halt that is not heard: a channel does not outlive its container
+        // for longer than the news of its end takes, and a container not its channel.
+        let ended = tokio::time::timeout(END_PATIENCE, end_of(args, &id)).await;
+        ended.unwrap_or_else(|_| ExitReason::Failed(why.to_owned()))
     };
     let exit = tokio::select! {
         () = cancel.cancelled() => return None,
@@ -153,14 +167,14 @@ async fn live(
     })
 }
 
-/// Carries output out and control lines in until the output ends.
+/// Carries output out and control lines in until one of them breaks; says which.
 async fn pump(
     io: MemberIo,
     mut control: mpsc::Receiver<Secret<String>>,
     interpreter: &mut Interpreter,
     tail: &mut Tail,
     report: &(impl Fn(MemberEvent) + Sync),
-) {
+) -> &'static str {
     let MemberIo { mut stdin, mut output } = io;
     loop {
         tokio::select! {
@@ -173,13 +187,14 @@ async fn pump(
                 }
                 Some(Ok(Output::Stderr(bytes))) => tail.feed(&bytes),
                 // A broken stream says nothing about the container; the wait that follows does.
-                Some(Err(_)) | None => return,
+                Some(Err(_)) | None => return "closed its output while it ran",
             },
             Some(line) = control.recv() => {
-                if let Some(sink) = &mut stdin
-                    && sink.write_all(line.expose_secret().as_bytes()).await.is_err()
-                {
-                    stdin = None;
+                let Some(sink) = &mut stdin else { return "has no control channel" };
+                let written = sink.write_all(line.expose_secret().as_bytes());
+                match tokio::time::timeout(CONTROL_PATIENCE, written).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) | Err(_) => return "does not read its control lines",
                 }
             }
         }

@@ -11,7 +11,8 @@ use tokio::io::AsyncWriteExt;
 use tokio_util::task::TaskTracker;
 
 use crate::actors::bottle::phase::Step;
-use crate::backend::{Backend, BackendErrorKind, ExecIo, ExecSpec, Output};
+use crate::actors::exec::exit_code;
+use crate::backend::{Backend, BackendErrorKind, BackendResult, ExecIo, ExecSpec, Output};
 use crate::ids::{MemberId, Secret};
 use crate::messages::{BottleMsg, StepError};
 use crate::plan::members::CA_BUNDLE_PATH;
@@ -88,15 +89,22 @@ impl Actor for Provisioner {
     }
 }
 
+/// Lets a launch deadline name the step that hangs.
+fn reached(args: &ProvisionerArgs, step: Step) {
+    let _ = args.bottle.cast(BottleMsg::ProvisionReached(step));
+}
+
 type StepResult<T> = Result<T, (Step, StepError)>;
 
 async fn provision(args: &ProvisionerArgs) -> StepResult<()> {
     let bundle = trust_bundle(args).await.map_err(|error| (Step::ProvisionCa, error))?;
     upload_material(args, bundle).await?;
     for entry in args.plan.ssh() {
+        reached(args, Step::ProvisionSsh);
         load_key(args, &entry.identity_file).await.map_err(|error| (Step::ProvisionSsh, error))?;
     }
     if args.plan.copy_cwd() {
+        reached(args, Step::ProvisionGit);
         upload_workspace(args).await.map_err(|error| (Step::ProvisionGit, error))?;
     }
     Ok(())
@@ -132,6 +140,10 @@ fn read_single_file(packed: &[u8]) -> std::io::Result<Vec<u8>> {
         if entry.header().entry_type().is_file() {
             let mut content = Vec::new();
             entry.read_to_end(&mut content)?;
+            // The reader takes the end of a broken stream for the end of the file.
+            if content.len() as u64 != entry.size() {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
             return Ok(content);
         }
     }
@@ -146,24 +158,23 @@ async fn upload_material(args: &ProvisionerArgs, bundle: Vec<u8>) -> StepResult<
         let at = |step| failed_step.send(step).unwrap_or(());
         at(Step::ProvisionCa);
         provision::ca::add(archive, &certificate, &bundle)?;
-        at(Step::ProvisionPrompt);
         if let Some(prompt) = plan.prompt() {
+            at(Step::ProvisionPrompt);
             provision::prompt::add(archive, prompt)?;
         }
-        at(Step::ProvisionSkills);
-        report(provision::skills::add(archive, plan.skills())?);
-        at(Step::ProvisionSsh);
+        if !plan.skills().is_empty() {
+            at(Step::ProvisionSkills);
+            report(provision::skills::add(archive, plan.skills())?);
+        }
+        if !plan.ssh().is_empty() {
+            at(Step::ProvisionSsh);
+        }
         provision::ssh::add(archive, plan.ssh(), proxy)
     });
     let sent = args.backend.put_archive(&args.agent, "/", archive).await;
     let built = built.await;
     let step = failing.try_iter().last().unwrap_or(Step::ProvisionCa);
-    match (built, sent) {
-        // The host's error is the cause; the engine only saw the stream break.
-        (Ok(Err(error)), Err(_)) | (Ok(Err(error)), Ok(())) => Err((step, error.into())),
-        (_, Err(error)) => Err((step, error.into())),
-        (_, Ok(())) => Ok(()),
-    }
+    uploaded(built.ok(), sent).map_err(|error| (step, error))
 }
 
 async fn upload_workspace(args: &ProvisionerArgs) -> Result<(), StepError> {
@@ -173,9 +184,17 @@ async fn upload_workspace(args: &ProvisionerArgs) -> Result<(), StepError> {
         Ok(())
     });
     let sent = args.backend.put_archive(&args.agent, "/", archive).await;
-    match (built.await, sent) {
-        (Ok(Err(error)), _) => Err(error.into()),
-        (_, sent) => Ok(sent?),
+    uploaded(built.await.ok(), sent)
+}
+
+/// The cause of a failed upload: the host's error, of which the engine only saw that the stream broke;
+/// unless the host only saw that the engine had stopped to read.
+fn uploaded(built: Option<Result<(), HostFileError>>, sent: BackendResult<()>) -> Result<(), StepError> {
+    match (built, sent) {
+        (Some(Err(error)), Err(_)) if !error.is_broken_stream() => Err(error.into()),
+        (_, Err(error)) => Err(error.into()),
+        (Some(Err(error)), Ok(())) => Err(error.into()),
+        (_, Ok(())) => Ok(()),
     }
 }
 
@@ -211,11 +230,11 @@ async fn load_key(args: &ProvisionerArgs, identity_file: &std::path::Path) -> Re
         said.extend_from_slice(&bytes[..bytes.len().min(2000)]);
         said.truncate(4000);
     }
-    match control.exit_code().await? {
-        Some(0) => Ok(()),
+    match exit_code(control.as_ref()).await? {
+        0 => Ok(()),
         code => Err(StepError::Command {
             command: "load-ssh-key",
-            code: code.unwrap_or(-1),
+            code,
             output: String::from_utf8_lossy(&said).trim().to_owned(),
         }),
     }

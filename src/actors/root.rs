@@ -3,16 +3,20 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::watch;
-use tokio_util::task::TaskTracker;
 
 use super::bottle::{BottleArgs, BottleSupervisor, teardown};
 use crate::backend::Backend;
 use crate::ids::{BottleId, Slug};
 use crate::lease::Lease;
 use crate::messages::{BottleMsg, BottleStatus, CloseReport, EndReason, RootMsg};
+
+/// Pauses before each look for what came late; an engine that is slower leaves it to a cleanup.
+const LATE: [Duration; 4] =
+    [Duration::from_secs(5), Duration::from_secs(25), Duration::from_secs(90), Duration::from_secs(600)];
 
 /// What the root is started with.
 #[derive(Debug)]
@@ -25,10 +29,10 @@ pub struct RootArgs {
 #[derive(Debug)]
 pub struct RootState {
     bottles: HashMap<ActorId, Entry>,
-    /// Set by a shutdown: a launch that tries the next name must not outlive it.
+    /// Bottles that are swept because their supervisor left them.
+    swept: Vec<Entry>,
+    /// Set by a shutdown: no new bottle.
     closing: bool,
-    /// Sweeps under way; a shutdown waits for them.
-    sweeps: TaskTracker,
     _lease: Arc<Lease>,
 }
 
@@ -55,12 +59,7 @@ impl Actor for Root {
         _myself: ActorRef<RootMsg>,
         args: RootArgs,
     ) -> Result<RootState, ActorProcessingErr> {
-        Ok(RootState {
-            bottles: HashMap::new(),
-            closing: false,
-            sweeps: TaskTracker::new(),
-            _lease: args.lease,
-        })
+        Ok(RootState { bottles: HashMap::new(), swept: Vec::new(), closing: false, _lease: args.lease })
     }
 
     async fn handle(
@@ -70,23 +69,29 @@ impl Actor for Root {
         state: &mut RootState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
+            RootMsg::Living(reply) => {
+                let all = state.bottles.values().chain(&state.swept);
+                let living = all.filter(|entry| entry.lives()).map(|entry| entry.bottle.clone()).collect();
+                let _ = reply.send(living);
+            }
+            RootMsg::Spawn(_, reply) if state.closing => {
+                let _ = reply.send(Err("the runtime is shutting down".to_owned()));
+            }
             RootMsg::Spawn(args, reply) => {
-                let spawned = spawn(&myself, state, *args).await;
-                if let Err(ractor::MessagingErr::SendErr(Ok(orphan))) = reply.send(spawned) {
-                    // The caller gave up meanwhile: nobody will ever close this bottle.
-                    let _ = orphan.cast(BottleMsg::Close);
-                }
+                // When the caller gave up meanwhile, the bottle sees that nobody observes it.
+                let _ = reply.send(spawn(&myself, state, *args).await);
             }
             RootMsg::Shutdown(reply) => {
-                state.closing = true;
-                let closing: Vec<_> = state.bottles.values().map(|entry| entry.close()).collect();
-                let (sweeps, me) = (state.sweeps.clone(), myself.clone());
+                let closed = close_all(state);
                 tokio::spawn(async move {
-                    let reports = futures::future::join_all(closing).await;
-                    sweeps.close();
-                    sweeps.wait().await;
-                    let _ = reply.send(reports);
-                    finish(&me);
+                    let _ = reply.send(closed.await);
+                });
+            }
+            RootMsg::Retire => {
+                let (closed, me) = (close_all(state), myself.clone());
+                tokio::spawn(async move {
+                    closed.await;
+                    stop(&me);
                 });
             }
         }
@@ -108,12 +113,6 @@ impl Actor for Root {
     }
 }
 
-/// Ends the root, and with it the lease: every bottle is gone.
-#[expect(clippy::disallowed_methods, reason = "its children have ended by themselves before")]
-fn finish(root: &ActorRef<RootMsg>) {
-    root.stop(None);
-}
-
 async fn spawn(
     myself: &ActorRef<RootMsg>,
     state: &mut RootState,
@@ -131,19 +130,50 @@ async fn spawn(
     Ok(actor)
 }
 
+fn close_all(state: &mut RootState) -> impl Future<Output = Vec<(Slug, Arc<CloseReport>)>> + use<> {
+    state.closing = true;
+    let all = state.bottles.values().chain(&state.swept);
+    futures::future::join_all(all.map(Entry::close).collect::<Vec<_>>())
+}
+
+#[expect(clippy::disallowed_methods, reason = "all its bottles are gone")]
+fn stop(root: &ActorRef<RootMsg>) {
+    root.stop(None);
+}
+
 /// A bottle's supervisor has ended. If it had not finished its teardown, somebody else has to.
 fn ended(state: &mut RootState, cell: &ActorCell, why: &str) {
     let Some(entry) = state.bottles.remove(&cell.get_id()) else { return };
-    if entry.status.borrow().report.is_some() {
+    let (backend, bottle) = (Arc::clone(&entry.backend), entry.bottle.clone());
+    if !entry.lives() {
+        if !entry.status.borrow().was_ready {
+            tokio::spawn(sweep_late(backend, bottle));
+        }
         return;
     }
     tracing::error!(bottle = %entry.slug, why, "bottle supervisor ended without a teardown; sweeping");
     let reason = EndReason::ActorFailed(format!("the bottle's supervisor {why}"));
-    state.sweeps.spawn(async move {
-        let mut report = teardown::sweep(entry.backend.as_ref(), &entry.bottle).await;
+    let status = entry.status.clone();
+    state.swept.retain(Entry::lives);
+    state.swept.push(entry);
+    tokio::spawn(async move {
+        let mut report = teardown::sweep(backend.as_ref(), &bottle).await;
         report.reason = Some(reason);
-        publish(&entry.status, report);
+        publish(&status, report);
+        // Calls of its workers may still be under way: nobody waited for them.
+        sweep_late(backend, bottle).await;
     });
+}
+
+/// Looks again, later and later, for what the engine has made after the call for it had been given up.
+async fn sweep_late(backend: Arc<dyn Backend>, bottle: BottleId) {
+    for pause in LATE {
+        tokio::time::sleep(pause).await;
+        let report = teardown::sweep(backend.as_ref(), &bottle).await;
+        if !report.removed.is_empty() {
+            tracing::warn!(%bottle, removed = ?report.removed, "made late by the engine, and removed");
+        }
+    }
 }
 
 fn publish(status: &watch::Sender<BottleStatus>, report: CloseReport) {
@@ -154,6 +184,11 @@ fn publish(status: &watch::Sender<BottleStatus>, report: CloseReport) {
 }
 
 impl Entry {
+    /// Whether its teardown has not come to its end.
+    fn lives(&self) -> bool {
+        self.status.borrow().report.is_none()
+    }
+
     /// Asks the bottle to close; resolves when it is gone.
     fn close(&self) -> impl Future<Output = (Slug, Arc<CloseReport>)> + use<> {
         let _ = self.actor.cast(BottleMsg::Close);

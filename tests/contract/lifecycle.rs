@@ -1,6 +1,6 @@
 //! Start, streams, wait, stop, remove, logs, statistics.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bottle::backend::{BackendErrorKind, LogOptions};
 use bottle::ids::{MemberId, Secret};
@@ -89,10 +89,13 @@ pub async fn waiting_for_a_missing_member_is_not_found(lab: &Lab) {
 }
 
 pub async fn stop_ends_a_member_within_its_grace(lab: &Lab) {
-    let id = lab.sleeper("a").await;
-    let start = Instant::now();
-    lab.backend.stop_member(&id, Duration::from_secs(20)).await.unwrap();
-    assert!(start.elapsed() < Duration::from_secs(15), "a member that takes TERM ends at once");
+    let obedient = lab.member_spec("a", &["sh", "-c", "echo ready; sleep 600"]);
+    assert!(obedient.init, "the kernel drops a TERM for a first process that has no handler");
+    // Once the command speaks, the init before it handles signals.
+    let (id, mut io) = lab.started(&obedient).await;
+    read_until(&mut io.output, "ready").await;
+    lab.backend.stop_member(&id, Duration::from_secs(60)).await.unwrap();
+    // 143 is TERM; a grace that had passed would show as 137.
     let state = lab.backend.inspect_member(&id).await.unwrap().state;
     assert!(matches!(state, MemberState::Exited(exit) if exit.code == 143), "{state:?}");
     lab.backend.stop_member(&id, Duration::ZERO).await.unwrap();

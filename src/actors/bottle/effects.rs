@@ -20,6 +20,7 @@ const PROBE_PAUSE: Duration = Duration::from_millis(50);
 
 /// Mints the certificate authority and asks for the ground.
 pub(super) fn begin(myself: &ActorRef<BottleMsg>, state: &mut BottleState) {
+    close_when_unobserved(myself, state);
     myself.send_after(state.launch_deadline, || BottleMsg::LaunchDeadlinePassed);
     match BottleCa::mint(&format!("bottle {}", state.plan.slug()), time::OffsetDateTime::now_utc()) {
         Ok(ca) => {
@@ -42,6 +43,16 @@ pub(super) fn begin(myself: &ActorRef<BottleMsg>, state: &mut BottleState) {
     });
 }
 
+/// Closes the bottle when nobody holds its status any more: the future of its launch, then its handles. So
+/// there is no moment, also not between a reply and its receipt, in which a bottle belongs to nobody.
+fn close_when_unobserved(myself: &ActorRef<BottleMsg>, state: &BottleState) {
+    let (me, status) = (myself.clone(), state.status.clone());
+    tokio::spawn(async move {
+        status.closed().await;
+        let _ = me.cast(BottleMsg::Close);
+    });
+}
+
 /// Asks the table, then acts.
 pub(super) async fn apply(myself: &ActorRef<BottleMsg>, state: &mut BottleState, event: Event) {
     let before = state.phase.as_str();
@@ -52,7 +63,10 @@ pub(super) async fn apply(myself: &ActorRef<BottleMsg>, state: &mut BottleState,
         tracing::info!(bottle = %state.plan.slug(), phase = now, "phase");
         let _ = state.events.send(BottleEvent::PhaseChanged(now));
         if now != "gone" {
-            state.status.send_modify(|status| status.phase = now);
+            state.status.send_modify(|status| {
+                status.phase = now;
+                status.was_ready |= state.phase.can_exec();
+            });
         }
     }
     for effect in effects {
@@ -60,7 +74,7 @@ pub(super) async fn apply(myself: &ActorRef<BottleMsg>, state: &mut BottleState,
             Effect::StartMembers => start_members(myself, state).await,
             Effect::Probe => probe(state),
             Effect::Provision => provision(myself, state).await,
-            Effect::Admit => admit(myself, state),
+            Effect::Admit => admit(state),
             Effect::TearDown => tear_down(myself, state),
             Effect::Finish => finish(myself, state),
         }
@@ -138,19 +152,18 @@ async fn provision(myself: &ActorRef<BottleMsg>, state: &mut BottleState) {
     }
 }
 
-fn admit(myself: &ActorRef<BottleMsg>, state: &mut BottleState) {
+fn admit(state: &mut BottleState) {
     state.permit = None;
     state.failure = None;
-    if let Some(launched) = state.launched.take()
-        && launched.send(Ok(())).is_err()
-    {
-        // The caller has gone, perhaps before it had a handle whose drop would close the bottle.
-        let _ = myself.cast(BottleMsg::Close);
+    if let Some(launched) = state.launched.take() {
+        // A caller that went away is seen by `close_when_unobserved`.
+        let _ = launched.send(Ok(()));
     }
 }
 
 fn tear_down(myself: &ActorRef<BottleMsg>, state: &mut BottleState) {
     state.permit = None;
+    state.closing.cancel();
     let job = TeardownJob {
         backend: Arc::clone(&state.backend),
         bottle: state.ownership.bottle.clone(),

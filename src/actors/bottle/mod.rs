@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::{OwnedSemaphorePermit, broadcast, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::children::Children;
@@ -75,6 +76,12 @@ pub struct BottleState {
     /// What the last probe said, for the message when the deadline passes.
     last_probe: Option<String>,
     probes: u64,
+    /// Where the provisioner is, for the same message.
+    provision_step: Step,
+    /// Set when the teardown begins: copies under way give up.
+    closing: CancellationToken,
+    /// Whether the egress was halted because a decision could not be kept.
+    halted: bool,
     report: CloseReport,
     /// All tasks that may be inside an engine call; a teardown waits for them before it lists what is left.
     tasks: TaskTracker,
@@ -113,6 +120,9 @@ impl Actor for BottleSupervisor {
             failure: None,
             last_probe: None,
             probes: 0,
+            provision_step: Step::ProvisionCa,
+            closing: CancellationToken::new(),
+            halted: false,
             report: CloseReport::default(),
             tasks: TaskTracker::new(),
         })
@@ -141,6 +151,7 @@ impl Actor for BottleSupervisor {
             }
             BottleMsg::GroundMade(Err(error)) => fail(&myself, state, Step::Ground, error.into()).await,
             BottleMsg::Member(role, event) => member(&myself, state, role, event).await,
+            BottleMsg::ProvisionReached(step) => state.provision_step = step,
             BottleMsg::Provisioned(Ok(())) => effects::apply(&myself, state, Event::Provisioned).await,
             BottleMsg::Provisioned(Err((step, error))) => fail(&myself, state, step, error).await,
             BottleMsg::ProbeAgain => effects::probe(state),
@@ -194,15 +205,12 @@ async fn fail(myself: &ActorRef<BottleMsg>, state: &mut BottleState, step: Step,
 }
 
 async fn deadline_passed(myself: &ActorRef<BottleMsg>, state: &mut BottleState) {
-    if !matches!(state.phase, Phase::Launching(_)) {
-        return;
-    }
+    let Some(awaited) = state.phase.awaited(state.provision_step) else { return };
     match state.last_probe.take() {
-        Some(detail) => fail(myself, state, Step::Probe, StepError::ProbeRefused(detail)).await,
-        None => {
-            let after = state.launch_deadline;
-            fail(myself, state, Step::Launch, StepError::Deadline(after)).await;
+        Some(detail) if awaited == Step::Probe => {
+            fail(myself, state, awaited, StepError::ProbeRefused(detail)).await;
         }
+        _ => fail(myself, state, awaited, StepError::Deadline(state.launch_deadline)).await,
     }
 }
 

@@ -6,13 +6,14 @@ use std::time::Duration;
 use futures::StreamExt;
 use ractor::{Actor, ActorRef, RpcReplyPort};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::BottleState;
 use crate::actors::copy;
 use crate::actors::exec::{Exec, ExecArgs};
 use crate::backend::{LogOptions, MemberStats, Output};
 use crate::egress::AuditRecord;
-use crate::ids::{MemberId, Role};
+use crate::ids::{MemberId, Role, Slug};
 use crate::messages::{
     BottleEvent, BottleMsg, ContainerMsg, CopyRequest, ExecRequest, ExecStreams, OperationError,
 };
@@ -68,7 +69,7 @@ pub(super) fn cp_in(
     match agent(state) {
         Ok(member) => {
             let backend = Arc::clone(&state.backend);
-            state.tasks.spawn(copy_within(reply, async move {
+            state.tasks.spawn(copy_within(Limits::of(state), reply, async move {
                 copy::into_member(backend.as_ref(), &member, &request).await
             }));
         }
@@ -84,7 +85,7 @@ pub(super) fn cp_out(
     match agent(state) {
         Ok(member) => {
             let backend = Arc::clone(&state.backend);
-            state.tasks.spawn(copy_within(reply, async move {
+            state.tasks.spawn(copy_within(Limits::of(state), reply, async move {
                 copy::out_of_member(backend.as_ref(), &member, &request).await
             }));
         }
@@ -92,14 +93,33 @@ pub(super) fn cp_out(
     }
 }
 
+/// What ends a copy before its time.
+struct Limits {
+    slug: Slug,
+    closing: CancellationToken,
+}
+
+impl Limits {
+    fn of(state: &BottleState) -> Self {
+        Self { slug: state.plan.slug().clone(), closing: state.closing.clone() }
+    }
+}
+
 async fn copy_within(
+    limits: Limits,
     reply: RpcReplyPort<Result<(), OperationError>>,
     work: impl Future<Output = Result<(), OperationError>>,
 ) {
-    // When the deadline passes the port is dropped: the caller sees that no answer came.
-    if let Ok(done) = tokio::time::timeout(COPY_DEADLINE, work).await {
-        let _ = reply.send(done);
-    }
+    let Limits { slug, closing } = limits;
+    let done = tokio::select! {
+        biased;
+        () = closing.cancelled() => Err(OperationError::Closed(slug)),
+        done = work => done,
+        () = tokio::time::sleep(COPY_DEADLINE) => {
+            Err(OperationError::Deadline { slug, after: COPY_DEADLINE })
+        }
+    };
+    let _ = reply.send(done);
 }
 
 pub(super) fn logs(
@@ -121,10 +141,17 @@ pub(super) fn logs(
         if reply.send(Ok(from)).is_err() {
             return;
         }
-        while let Some(Ok(piece)) = stream.next().await {
-            if to.send(piece).await.is_err() {
-                return;
+        let carry = async {
+            while let Some(Ok(piece)) = stream.next().await {
+                if to.send(piece).await.is_err() {
+                    return;
+                }
             }
+        };
+        // A quiet container's log ends with its reader too.
+        tokio::select! {
+            () = carry => {}
+            () = to.closed() => {}
         }
     });
 }
@@ -147,9 +174,11 @@ pub(super) fn stats(
 pub(super) fn audit(state: &mut BottleState, record: AuditRecord) {
     if let Err(error) = state.audit.append(&record) {
         tracing::error!(bottle = %state.plan.slug(), %error, "audit line lost; egress halted");
-        if let (Some(mitmproxy), Ok(line)) =
-            (state.children.member(Role::Mitmproxy), launch_material::halt_line())
+        // Once is enough: a halt stays in force.
+        if let (false, Some(mitmproxy), Ok(line)) =
+            (state.halted, state.children.member(Role::Mitmproxy), launch_material::halt_line())
         {
+            state.halted = true;
             let _ = mitmproxy.cast(ContainerMsg::Control(line));
         }
     }

@@ -112,6 +112,20 @@ impl Phase {
         matches!(self, Phase::Ready)
     }
 
+    /// The step that a launch waits for, in the order in which people think of them; `provisioning` is where
+    /// the provisioner is. `None` when it is over.
+    pub fn awaited(&self, provisioning: Step) -> Option<Step> {
+        let Phase::Launching(progress) = self else { return None };
+        Some(match progress {
+            Progress { ground: false, .. } => Step::Ground,
+            Progress { pipelock: false, .. } => Step::Member(Role::Pipelock),
+            Progress { mitmproxy: false, .. } => Step::Member(Role::Mitmproxy),
+            Progress { agent: false, .. } => Step::Member(Role::Agent),
+            Progress { probed: false, .. } => Step::Probe,
+            Progress { .. } => provisioning,
+        })
+    }
+
     /// One word for people and JSON.
     pub fn as_str(&self) -> &'static str {
         match self {

@@ -160,23 +160,29 @@ async fn ensure(
             refused(Op::CreateZone, wanted.name, BackendErrorKind::Denied, NetworkError::NotIsolated)
         })?;
     }
-    let (id, subnet) = create(engine, wanted, candidates, request).await?;
+    let (created, conflict) = match create(engine, wanted, candidates, request).await {
+        Ok(created) => (Some(created), None),
+        // Engine 25 and later refuse a second network of the name; earlier ones make it. Either way the
+        // oldest network of the name decides.
+        Err(error) if error.kind == BackendErrorKind::NameConflict => (None, Some(error)),
+        Err(error) => return Err(error),
+    };
     let now = list(engine, filter("name", wanted.name)).await?;
-    match oldest(&now, wanted.name) {
-        Some(winner) if id_of(winner) != id => {
-            remove(engine, &id).await?;
-            if wanted.claim.holds(winner) {
-                found_again(winner, wanted.name)
-            } else {
-                Err(refused(
-                    Op::CreateZone,
-                    wanted.name,
-                    BackendErrorKind::NameConflict,
-                    NetworkError::Foreign,
-                ))
-            }
+    let winner = oldest(&now, wanted.name);
+    if let Some((id, subnet)) = created {
+        if winner.is_none_or(|winner| id_of(winner) == id) {
+            return Ok(Ensured { id, subnet, made: true });
         }
-        _ => Ok(Ensured { id, subnet, made: true }),
+        remove(engine, &id).await?;
+    }
+    match (winner, conflict) {
+        (Some(winner), _) if wanted.claim.holds(winner) => found_again(winner, wanted.name),
+        // Whoever had the name has gone meanwhile; the caller's next try gets it.
+        (None, Some(error)) => Err(error),
+        (_, _) => {
+            let (kind, why) = (BackendErrorKind::NameConflict, NetworkError::Foreign);
+            Err(refused(Op::CreateZone, wanted.name, kind, why))
+        }
     }
 }
 

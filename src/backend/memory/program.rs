@@ -87,8 +87,11 @@ async fn builtin(words: &[&str], context: &Context, input: &mut Input) -> i64 {
         ["false"] => 1,
         ["exit", code] => code.parse().unwrap_or(2),
         ["sleep", seconds] => {
-            let seconds: f64 = seconds.parse().unwrap_or(0.0);
-            tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+            match Duration::try_from_secs_f64(seconds.parse().unwrap_or(0.0)) {
+                Ok(pause) => tokio::time::sleep(pause).await,
+                // `infinity`: what the agent's first process does.
+                Err(_) => std::future::pending().await,
+            }
             0
         }
         ["echo", words @ ..] => {

@@ -24,7 +24,7 @@ pub(crate) struct CliError {
     /// Further lines for people, shown as they are.
     pub(crate) details: Option<String>,
     /// The same for programs.
-    pub(crate) findings: Option<Value>,
+    pub(crate) findings: Option<Box<Value>>,
     /// What to do.
     pub(crate) remedy: Option<String>,
     /// In place of the kind's code.
@@ -84,7 +84,7 @@ impl CliError {
     }
 
     /// In `start` and `exec` every code but this one belongs to the agent. Usage and signals keep theirs.
-    pub(crate) fn as_own_failure(mut self) -> Self {
+    pub(crate) fn or_own_failure(mut self) -> Self {
         if self.code.is_none() {
             self.code = Some(exit_code::OWN_FAILURE);
         }
@@ -114,7 +114,7 @@ impl CliError {
 impl From<ManifestErrors> for CliError {
     fn from(errors: ManifestErrors) -> Self {
         let mut error = Self::new(errors.kind(), "read the manifest");
-        error.findings = serde_json::to_value(&errors.findings).ok();
+        error.findings = serde_json::to_value(&errors.findings).ok().map(Box::new);
         error.details = Some(manifest::render(&errors));
         error
     }
@@ -127,7 +127,7 @@ impl From<PlanErrors> for CliError {
         let (message, details) = text.split_once('\n').unwrap_or((&text, ""));
         let mut error = Self::new(errors.kind(), message);
         error.details = Some(format!("{details}\n"));
-        error.findings = serde_json::to_value(&errors.problems).ok();
+        error.findings = serde_json::to_value(&errors.problems).ok().map(Box::new);
         error
     }
 }
@@ -138,7 +138,7 @@ impl From<MaterialErrors> for CliError {
         let (message, details) = text.split_once('\n').unwrap_or((&text, ""));
         let mut error = Self::new(ErrorKind::Input, message);
         error.details = Some(format!("{details}\n"));
-        error.findings = Some(errors.problems.iter().map(ToString::to_string).collect());
+        error.findings = Some(Box::new(errors.problems.iter().map(ToString::to_string).collect()));
         error
     }
 }
@@ -146,7 +146,16 @@ impl From<MaterialErrors> for CliError {
 impl From<ConfigError> for CliError {
     fn from(error: ConfigError) -> Self {
         let remedy = "fix the file, or remove it and run `bottle setup`";
-        of(error.kind(), error).remedy(remedy)
+        match error {
+            ConfigError::Invalid { path, problems } => {
+                let message = format!("understand configuration {}", path.display());
+                let mut built = Self::new(ErrorKind::Input, message).remedy(remedy);
+                built.details = Some(problems.lines().map(|line| format!("  {line}\n")).collect());
+                built.findings = Some(Box::new(problems.lines().collect()));
+                built
+            }
+            error => of(error.kind(), error).remedy(remedy),
+        }
     }
 }
 
@@ -193,7 +202,7 @@ impl From<LaunchError> for CliError {
         let mut built = of(error.kind(), error);
         if !left.is_empty() {
             built.details = Some(left.iter().map(|line| format!("  not removed: {line}\n")).collect());
-            built.findings = Some(left.into());
+            built.findings = Some(Box::new(left.into()));
             built.remedy = Some("`bottle cleanup` removes the rest".to_owned());
         }
         built

@@ -62,6 +62,7 @@ async fn run(cli: Cli) -> u8 {
     outcome.unwrap_or_else(|error| {
         // The report has to be readable, also after the agent's own screen.
         terminal::restore();
+        prompt::leave();
         ui.error(&error);
         error.exit_code()
     })
@@ -69,7 +70,7 @@ async fn run(cli: Cli) -> u8 {
 
 async fn dispatch(app: &App, command: Command) -> CliResult {
     if let Command::Start(args) = command {
-        return commands::start::run(app, args).await.map_err(CliError::as_own_failure);
+        return commands::start::run(app, args).await.map_err(CliError::or_own_failure);
     }
     tokio::select! {
         outcome = commands::run(app, command) => outcome,

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bottle::error::ErrorKind;
 use bottle::ids::Secret;
@@ -10,6 +11,9 @@ use tokio::sync::oneshot;
 
 use crate::error::{CliError, CliResult};
 use crate::terminal;
+
+/// Whether a question stands on the screen without an answer.
+static ASKING: AtomicBool = AtomicBool::new(false);
 
 /// Longest answer.
 const MAX_ANSWER: usize = 4096;
@@ -36,7 +40,10 @@ impl Console {
     fn ask(&mut self, question: &str) -> io::Result<Option<String>> {
         self.0.write_all(printable(question).as_bytes())?;
         self.0.flush()?;
-        let answer = read_line(&mut self.0)?;
+        ASKING.store(true, Ordering::Relaxed);
+        let answer = read_line(&mut self.0);
+        ASKING.store(false, Ordering::Relaxed);
+        let answer = answer?;
         if answer.is_none() {
             self.0.write_all(b"\n")?;
         }
@@ -90,6 +97,13 @@ pub(crate) async fn ask(question: String) -> CliResult<Option<String>> {
     answer.map_err(|source| {
         CliError::new(ErrorKind::Input, "ask: there is no terminal to ask on").because(source)
     })
+}
+
+/// Ends the line of a question that a signal left without an answer.
+pub(crate) fn leave() {
+    if ASKING.swap(false, Ordering::Relaxed) {
+        let _ = Console::open().and_then(|mut console| console.0.write_all(b"\n"));
+    }
 }
 
 /// A question with no as its default: only y, Y, yes and YES are yes.

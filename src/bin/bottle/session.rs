@@ -91,6 +91,9 @@ pub(crate) async fn write(
     out: &mut (impl AsyncWrite + Unpin),
     err: &mut (impl AsyncWrite + Unpin),
 ) -> CliResult<()> {
+    if let Output::Console(bytes) = &piece {
+        terminal::watch(bytes);
+    }
     let written = match piece {
         Output::Stdout(bytes) | Output::Console(bytes) => write_all(out, &bytes).await,
         // Without a standard error there is nobody to tell.

@@ -3,13 +3,22 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use bottle::plan::spec::TtySize;
 use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 
-/// The terminal that was changed, and how it was before.
-static CHANGED: Mutex<Option<(OwnedFd, Termios)>> = Mutex::new(None);
+/// The terminal that was changed, how it was before, and whether a command could write to it.
+static CHANGED: Mutex<Option<(OwnedFd, Termios, bool)>> = Mutex::new(None);
+/// Whether the command shows the alternate screen.
+static ALTERNATE: AtomicBool = AtomicBool::new(false);
+
+/// Ends what full-screen programs turn on and a killed one leaves on: hidden cursor, mouse, focus and paste reports,
+/// colours.
+const RESET: &[u8] = b"\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1006l\x1b[?2004l\x1b[0m";
+/// Back from the alternate screen. Elsewhere it would move the cursor.
+const LEAVE: &[u8] = b"\x1b[?1049l";
 
 /// A changed terminal. Dropping it restores.
 #[derive(Debug)]
@@ -26,7 +35,7 @@ impl Drop for Changed {
 /// # Errors
 /// Standard input is no terminal, or it is changed already.
 pub(crate) fn raw() -> io::Result<Changed> {
-    change(io::stdin(), Termios::make_raw)
+    change(io::stdin(), true, Termios::make_raw)
 }
 
 /// Lets a terminal not show what is typed.
@@ -34,13 +43,13 @@ pub(crate) fn raw() -> io::Result<Changed> {
 /// # Errors
 /// As [`raw`].
 pub(crate) fn hidden(terminal: impl AsFd) -> io::Result<Changed> {
-    change(terminal, |modes| {
+    change(terminal, false, |modes| {
         modes.local_modes.remove(LocalModes::ECHO);
         modes.local_modes.insert(LocalModes::ECHONL);
     })
 }
 
-fn change(terminal: impl AsFd, edit: impl FnOnce(&mut Termios)) -> io::Result<Changed> {
+fn change(terminal: impl AsFd, is_shared: bool, edit: impl FnOnce(&mut Termios)) -> io::Result<Changed> {
     let mut changed = CHANGED.lock().unwrap_or_else(PoisonError::into_inner);
     if changed.is_some() {
         return Err(io::Error::new(io::ErrorKind::ResourceBusy, "the terminal is in use"));
@@ -50,7 +59,7 @@ fn change(terminal: impl AsFd, edit: impl FnOnce(&mut Termios)) -> io::Result<Ch
     let mut modes = before.clone();
     edit(&mut modes);
     // Remembered first: a signal between the two lines then still finds what to restore.
-    let kept = changed.insert((fd, before));
+    let kept = changed.insert((fd, before, is_shared));
     termios::tcsetattr(&kept.0, OptionalActions::Flush, &modes)?;
     Ok(Changed(()))
 }
@@ -58,8 +67,22 @@ fn change(terminal: impl AsFd, edit: impl FnOnce(&mut Termios)) -> io::Result<Ch
 /// Restores what was changed. Safe to repeat and to call from anywhere.
 pub(crate) fn restore() {
     let changed = CHANGED.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some((fd, before)) = changed {
+    if let Some((fd, before, is_shared)) = changed {
+        if is_shared {
+            let leave = if ALTERNATE.swap(false, Ordering::Relaxed) { LEAVE } else { b"" };
+            let _ = rustix::io::write(&fd, &[RESET, leave].concat());
+        }
         let _ = termios::tcsetattr(&fd, OptionalActions::Now, &before);
+    }
+}
+
+/// Looks whether the command's output turns the alternate screen on or off. A sequence that is split over two pieces
+/// is missed.
+pub(crate) fn watch(output: &[u8]) {
+    let last = |code: &[u8]| output.windows(code.len()).rposition(|part| part == code);
+    match (last(b"\x1b[?1049h"), last(LEAVE)) {
+        (None, None) => {}
+        (on, off) => ALTERNATE.store(on > off, Ordering::Relaxed),
     }
 }
 

@@ -25,7 +25,12 @@ pub(crate) async fn run(app: &App, args: CleanupArgs) -> CliResult {
         }
         return Ok(exit_code::SUCCESS);
     }
-    ui.note(&plan.print());
+    // Nobody confirms what was not shown, whatever --quiet says.
+    if args.yes {
+        ui.note(&plan.print())
+    } else {
+        ui.say(&plan.print())
+    }
     if !args.yes && !prompt::confirm("remove all of this?").await? {
         ui.note("aborted; nothing was removed");
         return Ok(exit_code::SUCCESS);
@@ -49,7 +54,7 @@ pub(crate) async fn run(app: &App, args: CleanupArgs) -> CliResult {
     let mut error = CliError::new(ErrorKind::Refused, "remove everything")
         .remedy("run `bottle cleanup` again; look at the engine's log if this repeats");
     error.details = Some(failed.iter().map(|line| format!("  {line}\n")).collect());
-    error.findings = Some(failed.into());
+    error.findings = Some(Box::new(failed.into()));
     Err(error)
 }
 

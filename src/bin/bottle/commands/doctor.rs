@@ -111,12 +111,9 @@ fn check_config(app: &App, findings: &mut Findings) -> Option<Config> {
             Some(config)
         }
         Err(error) => {
-            findings.bad(
-                Grade::Fail,
-                "config",
-                error.message,
-                "fix the file, or remove it and run `bottle setup`",
-            );
+            let lines = error.details.unwrap_or_default().replace("\n  ", "; ");
+            let text = format!("failed to {}: {}", error.message, lines.trim());
+            findings.bad(Grade::Fail, "config", text, "fix the file, or remove it and run `bottle setup`");
             None
         }
     }

@@ -32,7 +32,7 @@ pub(crate) async fn run(app: &App, command: Command) -> CliResult {
         Command::Init(args) => init::run(app, args).await,
         Command::Edit(args) => edit::run(app, args).await,
         Command::Info(args) => info::run(app, args),
-        Command::Exec(args) => exec::run(app, args).await.map_err(CliError::as_own_failure),
+        Command::Exec(args) => exec::run(app, args).await.map_err(CliError::or_own_failure),
         Command::Cp(args) => cp::run(app, args).await,
         Command::Logs(args) => logs::run(app, args).await,
         Command::Stop(args) => stop::run(app, args).await,

@@ -84,7 +84,7 @@ fn failed(error: SetupError) -> CliError {
     let mut built = crate::error::of(kind, error).remedy(remedy);
     if !log.is_empty() {
         built.details = Some(log.iter().map(|line| format!("  | {line}\n")).collect());
-        built.findings = Some(log.into());
+        built.findings = Some(Box::new(log.into()));
     }
     built
 }

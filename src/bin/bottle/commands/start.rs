@@ -34,7 +34,12 @@ pub(crate) async fn run(app: &App, args: StartArgs) -> CliResult {
             show(app.ui, &args, &plan)?;
             return Ok(None);
         }
-        app.ui.note(&plan.print());
+        // Nobody confirms what was not shown, whatever --quiet says.
+        if args.yes {
+            app.ui.note(&plan.print())
+        } else {
+            app.ui.say(&plan.print())
+        }
         if !args.yes && !prompt::confirm("launch this agent?").await? {
             app.ui.note("aborted; nothing was created");
             return Ok(None);

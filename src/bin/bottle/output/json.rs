@@ -30,7 +30,7 @@ pub(super) fn error(error: &CliError) -> String {
         body["remedy"] = remedy.as_str().into();
     }
     if let Some(findings) = &error.findings {
-        body["findings"] = findings.clone();
+        body["findings"] = findings.as_ref().clone();
     }
     format!("{}\n", json!({ "schema_version": SCHEMA_VERSION, "error": body }))
 }
