@@ -51,8 +51,7 @@ pub(super) async fn start(
         }
         _ => {}
     }
-    let mut io = attach_to(engine, id, mode != StdinMode::Closed).await?;
-    start_with_patience(engine, id).await?;
+    let mut io = start_attached(engine, id, mode != StdinMode::Closed).await?;
     if mode != StdinMode::Closed {
         let limit = engine.deadlines.of(Op::AttachMember);
         within(limit, Op::StartMember, subject(id.as_str()), async {
@@ -65,15 +64,23 @@ pub(super) async fn start(
     Ok(into(id, io, mode))
 }
 
+/// Attaches, then starts.
+///
 /// The engine resolves a member's networks by name. While a concurrent launch of the same name has made a
-/// second one, which it removes in a moment, the name is ambiguous to it.
-async fn start_with_patience(engine: &Engine, id: &MemberId) -> BackendResult<()> {
+/// second one, which it removes in a moment, the name is ambiguous to it. A refused start cuts what was
+/// attached, so both are done again.
+async fn start_attached(
+    engine: &Engine,
+    id: &MemberId,
+    stdin: bool,
+) -> BackendResult<AttachContainerResults> {
     let mut attempt = 0;
     loop {
         attempt += 1;
+        let io = attach_to(engine, id, stdin).await?;
         let call = engine.docker.start_container(id.as_str(), None::<StartContainerOptions>);
         let Err(error) = engine.call(Op::StartMember, subject(id.as_str()), call).await else {
-            return Ok(());
+            return Ok(io);
         };
         match meaning(&error) {
             Some(Meaning::Ambiguous) if attempt < START_ATTEMPTS => tokio::time::sleep(START_PAUSE).await,
