@@ -83,7 +83,7 @@ async fn start(engine: &Engine, id: &MemberId, spec: &ExecSpec, mark: Option<&st
         attach_stderr: Some(true),
         tty: Some(tty),
         env: Some(env),
-        cmd: Some(spec.argv.clone()),
+        cmd: Some(sized(&spec.argv, spec.tty)),
         privileged: Some(false),
         user: user(&spec.user),
         working_dir: spec.cwd.clone(),
@@ -97,6 +97,16 @@ async fn start(engine: &Engine, id: &MemberId, spec: &ExecSpec, mark: Option<&st
         StartExecResults::Attached { output, input } => Ok(Run { exec: created.id, output, input }),
         StartExecResults::Detached => Err(refused(id, BackendErrorKind::Protocol, ExecError::NotAttached)),
     }
+}
+
+/// Gives a terminal its size before the command looks at it: engines before API 1.42 open it with no size, and
+/// the resize that follows comes too late for a program that asks at once. A shell and `stty` are in every image
+/// with a terminal to speak of; without `stty` the resize still comes.
+fn sized(argv: &[String], tty: Option<TtySize>) -> Vec<String> {
+    let Some(TtySize { rows, cols }) = tty else { return argv.to_vec() };
+    let script = r#"stty rows "$1" cols "$2" 2>/dev/null; shift 2; exec "$@""#;
+    let fixed = ["sh", "-c", script, "sh"].map(str::to_owned);
+    fixed.into_iter().chain([rows.to_string(), cols.to_string()]).chain(argv.iter().cloned()).collect()
 }
 
 /// The agent's user is the one the member was created with.
