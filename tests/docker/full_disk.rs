@@ -41,7 +41,7 @@ impl Drop for Tiny {
 }
 
 #[test]
-fn a_full_disk_refuses_a_launch_before_anything_is_made() {
+fn a_full_disk_fails_a_launch_at_once_and_says_so() {
     lab::run(1, async |lab| {
         let Some(tiny) = Tiny::mount(lab, "size=64k") else { return };
         let want = Want::default();
@@ -49,7 +49,7 @@ fn a_full_disk_refuses_a_launch_before_anything_is_made() {
         tiny.fill();
         let error = lab.try_launch(&runtime, &want).await.expect_err("there is no room for the audit");
         let text = chain(&error);
-        assert!(text.contains("audit") && text.contains("No space left on device"), "{text}");
+        assert!(text.contains("audit file") && text.contains("No space left on device"), "{text}");
         assert!(leftovers(&lab.agent).is_empty());
         runtime.shutdown().await;
     });
