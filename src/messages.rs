@@ -258,6 +258,9 @@ pub enum StepError {
         /// The last lines it printed.
         tail: String,
     },
+    /// A decision could not be written to the audit file, so nothing may leave.
+    #[error("write the audit file")]
+    Audit(#[source] std::io::Error),
     /// The probe answered no.
     #[error("the chain does not behave: {0}")]
     ProbeRefused(String),

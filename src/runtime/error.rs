@@ -98,6 +98,7 @@ impl LaunchError {
         match &self.failure.source {
             StepError::Backend(error) => error.kind.kind(),
             StepError::Host(_) => ErrorKind::Input,
+            StepError::Audit(_) => ErrorKind::Refused,
             StepError::Deadline(_) => ErrorKind::Deadline,
             StepError::Closed => ErrorKind::Cancelled,
             _ => ErrorKind::Internal,

@@ -19,6 +19,7 @@ mod copies;
 mod credentials;
 mod engine_loss;
 mod farm;
+mod full_disk;
 mod interrupts;
 mod isolation;
 mod lab;

@@ -237,6 +237,12 @@ async fn member(
         }
         MemberEvent::Probed(Ok(())) => effects::apply(myself, state, Event::ProbePassed).await,
         MemberEvent::Probed(Err(detail)) => effects::probe_later(myself, state, detail),
-        MemberEvent::Audited(record) => operations::audit(state, *record),
+        MemberEvent::Audited(record) => {
+            if let Err(source) = operations::audit(state, *record)
+                && matches!(state.phase, Phase::Launching(_))
+            {
+                fail(myself, state, Step::Probe, StepError::Audit(source)).await;
+            }
+        }
     }
 }

@@ -171,8 +171,12 @@ pub(super) fn stats(
 }
 
 /// Keeps a decision. A line that cannot be kept closes the egress: no traffic without a trace.
-pub(super) fn audit(state: &mut BottleState, record: AuditRecord) {
-    if let Err(error) = state.audit.append(&record) {
+///
+/// # Errors
+/// The line was lost: a launch cannot succeed any more.
+pub(super) fn audit(state: &mut BottleState, record: AuditRecord) -> std::io::Result<()> {
+    let kept = state.audit.append(&record);
+    if let Err(error) = &kept {
         tracing::error!(bottle = %state.plan.slug(), %error, "audit line lost; egress halted");
         // Once is enough: a halt stays in force.
         if let (false, Some(mitmproxy), Ok(line)) =
@@ -183,4 +187,5 @@ pub(super) fn audit(state: &mut BottleState, record: AuditRecord) {
         }
     }
     let _ = state.events.send(BottleEvent::Audited(Arc::new(record)));
+    kept
 }
