@@ -15,9 +15,14 @@ use crate::farm::{Farm, assert_works, pass, sh};
 async fn runs(farm: &Farm, bottle: &bottle::Bottle, words: &str) -> bool {
     use bottle::backend::Backend as _;
     let agent = farm.member(bottle, Role::Agent);
-    let io = farm.engine.exec(&agent, ExecSpec::new(["pgrep", "-f", words])).await.unwrap();
-    let pieces: Vec<_> = futures::StreamExt::collect(io.output).await;
-    !pieces.is_empty()
+    let mut io = farm.engine.exec(&agent, ExecSpec::new(["ps"])).await.unwrap();
+    let mut listed = String::new();
+    while let Some(piece) = futures::StreamExt::next(&mut io.output).await {
+        let (Output::Stdout(bytes) | Output::Stderr(bytes) | Output::Console(bytes)) = piece.unwrap();
+        listed.push_str(&String::from_utf8_lossy(&bytes));
+    }
+    assert!(listed.contains("ps"), "the list shows at least the process that makes it: {listed}");
+    listed.contains(words)
 }
 
 #[tokio::test(start_paused = true)]
