@@ -105,7 +105,7 @@ def decode_body(raw: bytes, encoding: str, limit: int) -> bytes:
         try:
             raw = decoder(raw, limit) if raw else raw
         except TooLarge:
-            raise Deny(["BOTTLE-body-limit"], "the decoded body is over egress.limits.body_limit_bytes") from None
+            raise Deny(["BOTTLE-body-limit"], "the decoded body is over egress.limits.max_body") from None
         except Broken:
             raise Deny(["BOTTLE-encoding"], "the body is not validly encoded") from None
     return raw
@@ -119,6 +119,6 @@ def unpacked(data: bytes, limit: int) -> bytes | None:
     try:
         return decoder(data, limit)
     except TooLarge:
-        raise Deny(["BOTTLE-body-limit"], "the unpacked content is over egress.limits.body_limit_bytes") from None
+        raise Deny(["BOTTLE-body-limit"], "the unpacked content is over egress.limits.max_body") from None
     except Broken:
         return None

@@ -238,7 +238,7 @@ class Guard:
         if raw is None:
             raise Unavailable("the body is missing")
         if len(raw) > limit:
-            raise Deny(["BOTTLE-body-limit"], "the body is over egress.limits.body_limit_bytes")
+            raise Deny(["BOTTLE-body-limit"], "the body is over egress.limits.max_body")
         encoding = ",".join(request.headers.get_all("content-encoding"))
         content_type = ", ".join(request.headers.get_all("content-type"))
 
@@ -364,7 +364,7 @@ class Guard:
             if not policy.allows_host(flow.request.host) or not policy.allows_websocket(flow.request.host):
                 raise Deny(["BOTTLE-websocket"], "the policy has changed")
             if size > policy.limits.body_limit_bytes:
-                raise Deny(["BOTTLE-body-limit"], "the message is over egress.limits.body_limit_bytes")
+                raise Deny(["BOTTLE-body-limit"], "the message is over egress.limits.max_body")
             extract = strings_of("", message.content, policy.limits.body_limit_bytes)
             verdict = await self._judge.judge(flow.id, None, extract, self.rules)
             await self._audit(flow, "websocket", verdict, began, size)

@@ -45,5 +45,5 @@ def denied(refusal: Deny, host: str) -> http.Response:
 
 def unavailable(reason: str, host: str) -> http.Response:
     """503: nobody could say yes."""
-    body = refusal_body(f"no verdict: {reason}", [], host, "retry; `bottle tree` shows whether a sidecar is down")
+    body = refusal_body(f"no verdict: {reason}", [], host, "retry; `bottle list` on the host shows whether the bottle is whole")
     return _response(503, "unavailable", body)
