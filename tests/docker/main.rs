@@ -5,7 +5,7 @@
 //! nothing of them is left. `BOTTLE_TEST_ENGINE=none` leaves all of it out, `BOTTLE_TEST_PIPELOCK_IMAGE` names
 //! a real pipelock, `BOTTLE_SOAK` the number of interrupted launches.
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
-#![expect(unreachable_pub, missing_debug_implementations, reason = "one crate, many modules")]
+#![expect(unreachable_pub, reason = "one crate, many modules")]
 
 #[path = "../../demo/stub.rs"]
 mod stub;
