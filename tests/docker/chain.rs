@@ -34,7 +34,9 @@ async fn end_to_end(lab: &Lab, config: Config) {
         let script = format!("curl -sS -w '%{{http_code}}' -d fine https://api.anthropic.com{allowed}");
         let passed = shell(bottle, &script).await;
         assert!(printed(&passed).ends_with("200"), "{}", printed(&passed));
-        assert_eq!(lab.arrivals(&allowed).await.len(), 1);
+        let [arrival] = lab.arrivals(&allowed).await.try_into().unwrap();
+        let seen = (arrival.method.as_str(), arrival.host.as_str(), arrival.bytes);
+        assert_eq!(seen, ("POST", "api.anthropic.com", 4));
 
         let leak = lab.own_path("leak");
         let script = format!("curl -sS -i -d '{{\"n\": \"{FAKE_KEY}\"}}' https://api.anthropic.com{leak}");

@@ -23,7 +23,7 @@ pub static TOKIO: LazyLock<tokio::runtime::Runtime> =
     LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap());
 pub static IN_FLIGHT: Semaphore = Semaphore::const_new(BOTTLES_AT_ONCE as usize);
 /// First part of every name that this process gives away.
-pub static RUN: LazyLock<String> = LazyLock::new(|| format!("t{:08x}", rand::random::<u32>()));
+pub static RUN: LazyLock<String> = LazyLock::new(|| support::unique("t"));
 
 static SHARED: LazyLock<Mutex<Weak<Farm>>> = LazyLock::new(Mutex::default);
 

@@ -15,8 +15,8 @@ use crate::farm::leftovers;
 use crate::lab::{self, Lab, Want};
 use crate::support::eventually;
 
-/// A start takes about two seconds on an idle machine; the last moments fall into the agent's life.
-const LATEST: Duration = Duration::from_millis(4000);
+/// A start takes one to two seconds on an idle machine; the last moments fall into the agent's life.
+const LATEST: Duration = Duration::from_millis(2500);
 const STARTS: u32 = 8;
 
 fn number(name: &str) -> Option<u64> {
