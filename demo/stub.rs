@@ -41,7 +41,10 @@ pub(crate) struct Stub {
 /// One request that arrived.
 #[derive(Clone, Debug, serde::Deserialize)]
 pub(crate) struct Arrival {
+    pub(crate) method: String,
+    pub(crate) host: String,
     pub(crate) path: String,
+    pub(crate) bytes: u64,
     pub(crate) authorization_sha256: Option<String>,
     pub(crate) x_api_key_sha256: Option<String>,
 }
