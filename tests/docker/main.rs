@@ -9,7 +9,6 @@
 
 #[path = "../../demo/stub.rs"]
 mod stub;
-#[expect(dead_code, reason = "shared with the contract suite")]
 #[path = "../support/mod.rs"]
 mod support;
 
