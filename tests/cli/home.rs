@@ -113,7 +113,7 @@ impl Home {
 fn is_question(seen: &[u8]) -> bool {
     let text = String::from_utf8_lossy(seen);
     let last = text.rsplit('\n').next().unwrap_or_default();
-    last.contains("[y/N]") || last.contains("[Y/n]") || last.contains("]: ") || last.contains("PIN")
+    last.contains("[y/N]") || last.contains("[Y/n]") || last.contains("]: ") || last.starts_with("PIN: ")
 }
 
 fn pair((name, value): (&str, &str)) -> (String, String) {

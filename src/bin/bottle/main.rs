@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         }
     };
     let code = runtime.block_on(run(cli));
-    terminal::restore();
+    terminal::leave();
     // A thread may still wait for a line of the terminal; nobody waits for that thread.
     runtime.shutdown_background();
     ExitCode::from(code)
@@ -61,7 +61,7 @@ async fn run(cli: Cli) -> u8 {
     };
     outcome.unwrap_or_else(|error| {
         // The report has to be readable, also after the agent's own screen.
-        terminal::restore();
+        terminal::leave();
         prompt::leave();
         ui.error(&error);
         error.exit_code()

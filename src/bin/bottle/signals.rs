@@ -62,7 +62,7 @@ fn code(signal: i32) -> u8 {
     reason = "the second signal is the person's order not to wait for teardown"
 )]
 fn give_up(ui: Ui, signal: i32) {
-    terminal::restore();
+    terminal::leave();
     ui.say("stopped before everything was removed; `bottle cleanup` takes the rest");
     std::process::exit(i32::from(code(signal)));
 }

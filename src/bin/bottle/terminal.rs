@@ -11,6 +11,8 @@ use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 
 /// The terminal that was changed, how it was before, and whether a command could write to it.
 static CHANGED: Mutex<Option<(OwnedFd, Termios, bool)>> = Mutex::new(None);
+/// Set once the process is about to end; read under the lock of [`CHANGED`].
+static ENDING: AtomicBool = AtomicBool::new(false);
 /// Whether the command shows the alternate screen.
 static ALTERNATE: AtomicBool = AtomicBool::new(false);
 
@@ -51,6 +53,9 @@ pub(crate) fn hidden(terminal: impl AsFd) -> io::Result<Changed> {
 
 fn change(terminal: impl AsFd, is_shared: bool, edit: impl FnOnce(&mut Termios)) -> io::Result<Changed> {
     let mut changed = CHANGED.lock().unwrap_or_else(PoisonError::into_inner);
+    if ENDING.load(Ordering::Relaxed) {
+        return Err(io::Error::new(io::ErrorKind::Interrupted, "the process is about to end"));
+    }
     if changed.is_some() {
         return Err(io::Error::new(io::ErrorKind::ResourceBusy, "the terminal is in use"));
     }
@@ -74,6 +79,16 @@ pub(crate) fn restore() {
         }
         let _ = termios::tcsetattr(&fd, OptionalActions::Now, &before);
     }
+}
+
+/// Restores for good: a thread that is about to hide the input, and outlives its caller by a moment, does not any
+/// more.
+pub(crate) fn leave() {
+    {
+        let _changing = CHANGED.lock().unwrap_or_else(PoisonError::into_inner);
+        ENDING.store(true, Ordering::Relaxed);
+    }
+    restore();
 }
 
 /// Looks whether the command's output turns the alternate screen on or off. A sequence that is split over two pieces
