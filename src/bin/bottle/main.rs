@@ -19,7 +19,9 @@ use std::process::ExitCode;
 
 use bottle::error::ErrorKind;
 use clap::Parser as _;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::app::App;
 use crate::cli::{Cli, Command, Global};
@@ -92,5 +94,11 @@ fn subscribe(global: &Global) {
         _ => "bottle=trace",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    // At debug and trace the engine's client logs whole requests, with the secret variables of commands: never,
+    // whatever RUST_LOG asks for.
+    let no_requests = tracing_subscriber::filter::filter_fn(|event| {
+        !event.target().starts_with("bollard") || *event.level() <= tracing::Level::INFO
+    });
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter);
+    let _ = tracing_subscriber::registry().with(no_requests).with(lines).try_init();
 }
