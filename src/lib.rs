@@ -62,6 +62,8 @@ pub mod error;
 #[cfg(feature = "runtime")]
 pub mod handle;
 #[cfg(feature = "runtime")]
+pub mod journal;
+#[cfg(feature = "runtime")]
 pub mod lease;
 #[cfg(feature = "runtime")]
 pub mod manifest;

@@ -2,6 +2,10 @@
 //!
 //! A variant is the imperative verb of the handle method it serves; an event is a past participle.
 
+mod event;
+mod post_mortem;
+mod tree;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +24,9 @@ use crate::plan::spec::{ExecUser, Ground, TtySize};
 
 pub use crate::actors::bottle::phase::{EndReason, Step};
 pub use crate::actors::supervision::ExitReason;
+pub use event::{BottleEvent, EventRecord};
+pub use post_mortem::{ExitNote, LogTail, PostMortem};
+pub use tree::{BottleTree, ChildState, ChildTree};
 
 /// A command for the agent container. See [`Bottle::exec`](crate::Bottle::exec).
 #[derive(Clone, Debug)]
@@ -188,28 +195,16 @@ pub struct CloseReport {
 /// What an observer sees of a bottle.
 #[derive(Clone, Debug)]
 pub struct BottleStatus {
-    /// Phase word: launching, ready, closing, gone.
+    /// Phase word: launching, ready, degraded, suspended, closing, gone.
     pub phase: &'static str,
+    /// The supervision tree; `None` before the launch has begun.
+    pub tree: Option<Arc<BottleTree>>,
     /// Set once it was ready. Creates belong to a launch: what never was ready may leave one under way.
     pub was_ready: bool,
     /// Set once it is gone.
     pub report: Option<Arc<CloseReport>>,
     /// Fingerprint of the bottle's certificate.
     pub fingerprint: Option<Fingerprint>,
-}
-
-/// Something that happened in a bottle, for embedders.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum BottleEvent {
-    /// The phase changed.
-    PhaseChanged(&'static str),
-    /// A member runs.
-    MemberStarted(Role),
-    /// A member ended.
-    MemberEnded(Role, ExitReason),
-    /// An egress decision.
-    Audited(Arc<AuditRecord>),
 }
 
 /// A launch that failed: the cause and what could not be removed, both.

@@ -175,7 +175,7 @@ async fn pump(
     tail: &mut Tail,
     report: &(impl Fn(MemberEvent) + Sync),
 ) -> &'static str {
-    let MemberIo { mut stdin, mut output } = io;
+    let MemberIo { mut stdin, mut output, .. } = io;
     loop {
         tokio::select! {
             piece = output.next() => match piece {

@@ -10,6 +10,7 @@ pub mod error;
 pub mod labels;
 #[cfg(feature = "testing")]
 pub mod memory;
+pub mod news;
 pub mod streams;
 mod subnets;
 
@@ -18,6 +19,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 pub use error::{BackendError, BackendErrorKind, Op, Subject};
+pub use news::{Happening, Mended, News, NewsStream, Repair};
 pub use streams::{ByteStream, ExecControl, ExecIo, ExecOutput, ExecSpec, LogOptions, MemberIo, Output};
 
 use crate::ids::{BottleId, ImageRef, MemberId, Secret};
@@ -150,6 +152,22 @@ pub trait Backend: Send + Sync + Debug + 'static {
 
     /// Waits until the member is not running. No deadline; dropping the future is safe. `NotFound` when removed.
     async fn wait_member(&self, id: &MemberId) -> BackendResult<MemberExit>;
+
+    /// Puts right what an outside hand has changed on a running member, without ending it: its name, its
+    /// attachments with their fixed addresses, and a pause of a sidecar (an agent's pause is left alone). What is
+    /// as specified is not touched; repeating it is success.
+    ///
+    /// `NotFound` about a network when the ground itself is gone; `NameConflict` when somebody else has the name.
+    async fn mend_member(&self, id: &MemberId, spec: &MemberSpec) -> BackendResult<Mended> {
+        let (_, _) = (id, spec);
+        Ok(Mended::Intact)
+    }
+
+    /// What happens to anything that carries our labels, of all owners, from now on. No deadline. The end of the
+    /// stream, or an error in it, means that the place was lost.
+    async fn watch(&self) -> BackendResult<NewsStream> {
+        Ok(Box::pin(futures::stream::pending()))
+    }
 
     /// Asks the member to stop, kills it after `grace`. Stopped or missing is success.
     async fn stop_member(&self, id: &MemberId, grace: Duration) -> BackendResult<()>;

@@ -102,6 +102,7 @@ impl Lab {
             mid_name: format!("{}-mid-{bottle}", self.run),
             egress_name: self.egress(),
             pool: self.pool,
+            subnets: None,
         }
     }
 

@@ -265,6 +265,7 @@ impl Farm {
         let id = BottleId::from(id);
         let (status, seen) = watch::channel(BottleStatus {
             phase: "launching",
+            tree: None,
             was_ready: false,
             report: None,
             fingerprint: None,

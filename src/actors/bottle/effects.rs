@@ -61,7 +61,7 @@ pub(super) async fn apply(myself: &ActorRef<BottleMsg>, state: &mut BottleState,
     let now = state.phase.as_str();
     if now != before {
         tracing::info!(bottle = %state.plan.slug(), phase = now, "phase");
-        let _ = state.events.send(BottleEvent::PhaseChanged(now));
+        let _ = state.events.send(BottleEvent::PhaseChanged { phase: now.to_owned(), why: None });
         if now != "gone" {
             state.status.send_modify(|status| {
                 status.phase = now;

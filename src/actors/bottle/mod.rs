@@ -223,12 +223,18 @@ async fn member(
     match event {
         MemberEvent::Created(id) => state.children.created(role, id),
         MemberEvent::Ready => {
-            let _ = state.events.send(BottleEvent::MemberStarted(role));
+            let _ = state.events.send(BottleEvent::MemberStarted { role, incarnation: 1, adopted: false });
             effects::apply(myself, state, Event::MemberReady(role)).await;
         }
         MemberEvent::Failed(error) => fail(myself, state, Step::Member(role), error).await,
         MemberEvent::Ended(exit, tail) => {
-            let _ = state.events.send(BottleEvent::MemberEnded(role, exit.clone()));
+            let event = BottleEvent::MemberEnded {
+                role,
+                incarnation: 1,
+                exit: exit.to_string(),
+                tail: tail.clone(),
+            };
+            let _ = state.events.send(event);
             if matches!(state.phase, Phase::Launching(_)) {
                 let error = StepError::MemberEnded { role, exit: exit.clone(), tail };
                 state.failure.get_or_insert((Step::Member(role), error));

@@ -140,6 +140,7 @@ fn into(id: &MemberId, io: AttachContainerResults, mode: StdinMode) -> MemberIo 
     MemberIo {
         stdin: (mode == StdinMode::Open).then_some(io.input),
         output: output(Op::AttachMember, id, io.output),
+        found_running: false,
     }
 }
 

@@ -110,6 +110,7 @@ fn attach(member: &mut Member) -> MemberIo {
     MemberIo {
         stdin: stdin.map(|pieces| Box::pin(Sink(Some(pieces))) as Pin<Box<dyn AsyncWrite + Send>>),
         output,
+        found_running: false,
     }
 }
 
