@@ -21,6 +21,8 @@ for group in "$@"; do
     tests)
         want busybox busybox-static
         want docker-registry docker-registry
+        want ssh-keygen openssh-client
+        want /usr/sbin/sshd openssh-server
         want tar tar
         ;;
     *)
