@@ -71,9 +71,12 @@ impl Interpreter {
                 tracing::warn!(part = r#where, error, "mitmproxy's addon reports a fault");
                 None
             }
-            Ok(InterceptorEvent::Policy { .. } | InterceptorEvent::Halted | InterceptorEvent::Resumed) => {
-                None
-            }
+            Ok(
+                InterceptorEvent::Policy { .. }
+                | InterceptorEvent::Halted
+                | InterceptorEvent::Resumed
+                | InterceptorEvent::Pong { .. },
+            ) => None,
             Err(error) => {
                 tracing::warn!(%error, "line of mitmproxy not understood");
                 None
