@@ -186,7 +186,7 @@ async fn live(
         // No decision without a trace, no halt that is not heard: a channel does not outlive its container
         // for longer than the news of its end takes, and a container not its channel.
         let ended = tokio::time::timeout(END_PATIENCE, end_of(backend.as_ref(), &id)).await;
-        ended.unwrap_or_else(|_| Ok(ExitReason::Unheard(why.to_owned())))
+        ended.unwrap_or(Ok(why))
     };
     let ended = tokio::select! {
         () = cancel.cancelled() => return None,
@@ -247,14 +247,16 @@ fn failed(error: BackendError) -> MemberEvent {
     MemberEvent::Failed(error.into())
 }
 
-/// Carries output out and control lines in until one of them breaks; says which.
+/// Carries output out and control lines in until one of them breaks; says what that means for a container that
+/// goes on. A lost stream can be had again; a container that does not read has to be replaced.
 async fn pump(
     io: MemberIo,
     mut control: mpsc::Receiver<Secret<String>>,
     interpreter: &mut Interpreter,
     tail: &mut Tail,
     report: &(impl Fn(MemberEvent) + Sync),
-) -> &'static str {
+) -> ExitReason {
+    let hung = |what: &str| ExitReason::Hung(what.to_owned());
     let MemberIo { mut stdin, mut output, .. } = io;
     loop {
         tokio::select! {
@@ -267,14 +269,14 @@ async fn pump(
                 }
                 Some(Ok(Output::Stderr(bytes))) => tail.feed(&bytes),
                 // A broken stream says nothing about the container; the wait that follows does.
-                Some(Err(_)) | None => return "closed its output while it ran",
+                Some(Err(_)) | None => return ExitReason::Unheard("closed its output while it ran".to_owned()),
             },
             Some(line) = control.recv() => {
-                let Some(sink) = &mut stdin else { return "has no control channel" };
+                let Some(sink) = &mut stdin else { return hung("it has no control channel") };
                 let written = sink.write_all(line.expose_secret().as_bytes());
                 match tokio::time::timeout(CONTROL_PATIENCE, written).await {
                     Ok(Ok(())) => {}
-                    Ok(Err(_)) | Err(_) => return "does not read its control lines",
+                    Ok(Err(_)) | Err(_) => return hung("its control lines are not read"),
                 }
             }
         }

@@ -116,3 +116,11 @@ pub fn ping_line(id: u64) -> Result<Secret<String>, LaunchMaterialError> {
 pub fn halt_line() -> Result<Secret<String>, LaunchMaterialError> {
     Control::Halt.to_line().map_err(|_| LaunchMaterialError::Render(Role::Mitmproxy))
 }
+
+/// The control line that opens it again.
+///
+/// # Errors
+/// Rendering failed.
+pub fn resume_line() -> Result<Secret<String>, LaunchMaterialError> {
+    Control::Resume.to_line().map_err(|_| LaunchMaterialError::Render(Role::Mitmproxy))
+}

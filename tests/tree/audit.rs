@@ -95,7 +95,7 @@ async fn a_decision_that_cannot_be_kept_halts_the_egress_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_halt_that_cannot_be_delivered_ends_the_bottle() {
+async fn a_mitmproxy_that_can_never_be_halted_is_replaced_until_that_is_too_often() {
     let farm = Farm::new().await;
     // Reads its first two lines, tells a decision, and then has closed its input.
     farm.engine.set_script(
@@ -119,10 +119,10 @@ async fn a_halt_that_cannot_be_delivered_ends_the_bottle() {
     let mut bottle = farm.spawn(&root, id).await;
     let report = bottle.report().await;
     let why = match &report.reason {
-        Some(EndReason::SidecarEnded(Role::Mitmproxy, ExitReason::Failed(why))) => why.clone(),
+        Some(EndReason::Escalated(Role::Mitmproxy, ExitReason::Hung(why))) => why.clone(),
         other => panic!("{other:?}"),
     };
-    assert!(why.contains("does not read its control lines"), "{why}");
+    assert!(why.contains("control lines are not read"), "{why}");
     farm.assert_nothing_left().await;
 }
 

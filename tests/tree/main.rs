@@ -15,4 +15,5 @@ mod matrix;
 mod names;
 mod orphans;
 mod provisioning;
+mod restarts;
 mod supervisors;

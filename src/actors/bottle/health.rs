@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::effects::apply;
 use super::phase::{Event, Phase};
-use super::{BottleState, note};
+use super::{BottleState, audit, note};
 use crate::actors::supervision::ExitReason;
 use crate::ids::Role;
 use crate::messages::{BottleEvent, BottleMsg, ChildState, ContainerMsg, ProbeFailure};
@@ -38,7 +38,8 @@ pub(super) struct Health {
 
 /// The chain is new or has changed: probes until one passes.
 pub(super) fn probe(state: &mut BottleState) {
-    if !state.phase.wants_probe() {
+    // A halted egress lets nothing pass, a probe neither.
+    if !state.phase.wants_probe() || state.halted {
         return;
     }
     state.health.probing_since.get_or_insert_with(Instant::now);
@@ -135,6 +136,10 @@ pub(super) async fn due(myself: &ActorRef<BottleMsg>, state: &mut BottleState) {
         return;
     }
     myself.send_after(state.options.health_interval, || BottleMsg::HealthDue);
+    if state.halted {
+        audit::try_again(state);
+        return;
+    }
     if !matches!(state.phase, Phase::Up(_)) || state.phase.lacks(Role::Mitmproxy) {
         state.health.sent = None;
         return;

@@ -4,6 +4,7 @@
 //! `effects.rs`. It never waits for an engine in a handler: work runs in children or tracked tasks that post
 //! their outcome here. Children are found by role in its own table, matched by actor id.
 
+mod audit;
 mod children;
 mod effects;
 mod health;
@@ -124,6 +125,8 @@ pub struct BottleState {
     closing: CancellationToken,
     /// Whether the egress was halted because a decision could not be kept.
     halted: bool,
+    /// What could not be kept, oldest first.
+    unkept: Vec<AuditRecord>,
     report: CloseReport,
     /// All tasks that may be inside an engine call; a teardown waits for them before it lists what is left.
     tasks: TaskTracker,
@@ -180,6 +183,7 @@ impl Actor for BottleSupervisor {
             post_mortem: None,
             closing: CancellationToken::new(),
             halted: false,
+            unkept: Vec::new(),
             report: CloseReport::default(),
             tasks: TaskTracker::new(),
         })
@@ -208,7 +212,7 @@ impl Actor for BottleSupervisor {
             }
             // Of a worker that was replaced. Its decisions were made all the same.
             BottleMsg::Member(_, _, MemberEvent::Audited(record)) => {
-                let _ = operations::audit(state, *record);
+                let _ = audit::keep(state, *record);
             }
             BottleMsg::Member(..) => {}
             BottleMsg::ProvisionReached(step) => state.provision_step = step,
@@ -404,7 +408,7 @@ async fn member(myself: &ActorRef<BottleMsg>, state: &mut BottleState, role: Rol
         MemberEvent::EngineLost(_) => effects::apply(myself, state, Event::EngineLost).await,
         MemberEvent::Probed(number, answer) => health::probed(myself, state, number, answer).await,
         MemberEvent::Audited(record) => {
-            if let Err(source) = operations::audit(state, *record)
+            if let Err(source) = audit::keep(state, *record)
                 && matches!(state.phase, Phase::Launching(_))
             {
                 fail(myself, state, Step::Probe, StepError::Audit(source)).await;
@@ -419,6 +423,9 @@ async fn ready(myself: &ActorRef<BottleMsg>, state: &mut BottleState, role: Role
     let incarnation = member.incarnation;
     note(state, BottleEvent::MemberStarted { role, incarnation, adopted });
     state.reconciling.remove(&role);
+    if role == Role::Mitmproxy && state.halted {
+        audit::halt(state);
+    }
     if state.phase.lack().is_some() {
         let incarnation = state.core.incarnation(role);
         supervise::feed(myself, state, Input::Started(role, incarnation)).await;
