@@ -319,3 +319,6 @@ impl<K: Copy + Eq + Debug> Supervisor<K> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
