@@ -251,7 +251,7 @@ impl MemoryBackend {
     /// The engine hangs (`true`) or goes on (`false`). While it hangs a call gets no answer: it fails with
     /// `Deadline` and without effect once its deadline has passed (see [`MemoryBackend::set_deadline`]), or is
     /// carried out when the engine goes on in time. Streams are silent, what happens is heard afterwards; a watch
-    /// gives it up with an error after 15 s.
+    /// gives it up with an error after half a deadline.
     pub fn engine_stall(&self, on: bool) {
         self.inner.line.stall(on);
     }

@@ -10,15 +10,14 @@ use super::super::{BackendErrorKind, NewsStream, Op, Subject};
 use super::book::Inner;
 use super::model::refused;
 
-/// How long an engine may hang before a watch gives it up, as with a real one.
-const SILENCE: Duration = Duration::from_secs(15);
-
 /// What happens from now on. Ends when the engine goes away.
 pub(super) fn listen(inner: &Arc<Inner>) -> NewsStream {
     let (sender, receiver) = mpsc::unbounded_channel();
     inner.model().watchers.push(sender);
+    // A real one is given up after 15 s at first, half of what a call may last here.
+    let patience: Duration = inner.script_book().deadline / 2;
     let connection = inner.line.open();
-    Box::pin(stream::unfold(Some((receiver, connection)), |state| async move {
+    Box::pin(stream::unfold(Some((receiver, connection)), move |state| async move {
         let (mut receiver, connection) = state?;
         let next = async {
             let news = receiver.recv().await;
@@ -28,7 +27,7 @@ pub(super) fn listen(inner: &Arc<Inner>) -> NewsStream {
         tokio::select! {
             biased;
             () = connection.lost() => None,
-            () = connection.silent(SILENCE) => {
+            () = connection.silent(patience) => {
                 let subject = Subject::Engine("memory".into());
                 let hung = refused(Op::Watch, subject, BackendErrorKind::Deadline, "the engine does not answer");
                 Some((Err(hung), None))
