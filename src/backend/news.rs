@@ -9,7 +9,8 @@ use super::BackendResult;
 use crate::ids::{BottleId, Role};
 use crate::plan::spec::{MemberState, Zone};
 
-/// News in the order in which they happened; never ends while the place can be heard.
+/// News in the order in which they happened; never ends while the place can be heard. To be read without pause:
+/// a place may drop what a slow reader leaves lying.
 pub type NewsStream = Pin<Box<dyn Stream<Item = BackendResult<News>> + Send>>;
 
 /// Something happened to a part of a bottle. A hint to look, not a fact to act on: it may be outdated when read.
@@ -39,8 +40,10 @@ pub enum Happening {
     Renamed,
     /// The member or network is gone.
     Removed,
-    /// The member lost an attachment, or the network a member.
+    /// The running member lost an attachment; what an end takes from it is not told.
     Disconnected,
+    /// The running member got an attachment, from an outside hand or by a repair; those of a start are not told.
+    Connected,
 }
 
 /// What [`mend_member`](super::Backend::mend_member) found and did.
@@ -60,8 +63,10 @@ pub enum Mended {
 pub enum Repair {
     /// It has its name again.
     Renamed,
-    /// It is attached to this zone again.
+    /// It is attached to this zone again, at its fixed address.
     Reconnected(Zone),
+    /// It is off a network that its specification does not have: a way around the gate.
+    Disconnected,
     /// It runs again after a pause.
     Resumed,
 }

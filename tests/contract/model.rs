@@ -8,11 +8,13 @@ use bottle::plan::spec::{MemberState, StdinMode};
 use bottle::testing::{ExecAnswer, Fault, FaultRule, MemberScript, MemoryBackend};
 use tokio::time::Instant;
 
+use crate::hand::Hand;
 use crate::lab::{Lab, finish, read_all, read_until};
 
 fn lab() -> (Lab, MemoryBackend) {
     let backend = MemoryBackend::new();
-    (Lab::over(std::sync::Arc::new(backend.clone()), "bottle-test/busybox:1".into()), backend)
+    let hand = Hand::Memory(backend.clone());
+    (Lab::over(std::sync::Arc::new(backend.clone()), "bottle-test/busybox:1".into(), hand), backend)
 }
 
 #[tokio::test(start_paused = true)]
