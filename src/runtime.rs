@@ -137,7 +137,13 @@ impl Runtime {
             LaunchError::host(slug.clone(), path, source)
         })?;
         let (launched, outcome) = oneshot::channel();
-        let status = BottleStatus { phase: "launching", tree: None, was_ready: false, report: None, fingerprint: None };
+        let status = BottleStatus {
+            phase: "launching",
+            tree: None,
+            was_ready: false,
+            report: None,
+            fingerprint: None,
+        };
         let (status, seen) = watch::channel(status);
         let (events, _) = broadcast::channel(EVENT_QUEUE);
         let args = BottleArgs {

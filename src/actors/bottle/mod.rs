@@ -228,12 +228,8 @@ async fn member(
         }
         MemberEvent::Failed(error) => fail(myself, state, Step::Member(role), error).await,
         MemberEvent::Ended(exit, tail) => {
-            let event = BottleEvent::MemberEnded {
-                role,
-                incarnation: 1,
-                exit: exit.to_string(),
-                tail: tail.clone(),
-            };
+            let event =
+                BottleEvent::MemberEnded { role, incarnation: 1, exit: exit.to_string(), tail: tail.clone() };
             let _ = state.events.send(event);
             if matches!(state.phase, Phase::Launching(_)) {
                 let error = StepError::MemberEnded { role, exit: exit.clone(), tail };
