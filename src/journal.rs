@@ -2,7 +2,8 @@
 //! post-mortem that stays after an escalation.
 //!
 //! Nothing depends on it: a disk that is full mutes the journal and stops no bottle (the audit file is another
-//! matter). It holds no secret. Why files: `docs/design/2026-11-23-journal-on-disk.md`.
+//! matter). It holds no secret. Why files: `docs/design/2026-11-23-journal-on-disk.md`. The reading side is [`read`];
+//! [`prune`] removes what dead owners left.
 //!
 //! ```text
 //! <state_dir>/bottles/<bottle id>/owner           whose journal it is, from the first moment
@@ -15,6 +16,8 @@ mod bounds;
 mod bundles;
 mod files;
 mod log;
+mod prune;
+pub mod read;
 
 use std::collections::VecDeque;
 use std::io;
@@ -26,6 +29,8 @@ use crate::ids::{BottleId, Slug};
 use crate::messages::{BottleEvent, BottleTree, EventRecord, PostMortem};
 use crate::plan::spec::Ownership;
 use log::EventLog;
+
+pub use prune::prune;
 
 /// From this size on the events file makes room for a new one.
 const ROTATE_BYTES: u64 = 4 << 20;
@@ -199,10 +204,11 @@ impl Journal {
     fn remember(&mut self, record: EventRecord) {
         let is_decision = |record: &EventRecord| matches!(record.event, BottleEvent::Audited(_));
         let decisions = self.recent.iter().filter(|record| is_decision(record)).count();
-        if is_decision(&record) && decisions >= REMEMBERED_DENIED {
-            if let Some(oldest) = self.recent.iter().position(is_decision) {
-                self.recent.remove(oldest);
-            }
+        if is_decision(&record)
+            && decisions >= REMEMBERED_DENIED
+            && let Some(oldest) = self.recent.iter().position(is_decision)
+        {
+            self.recent.remove(oldest);
         }
         self.recent.push_back(record);
         if self.recent.len() > REMEMBERED {
