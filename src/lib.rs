@@ -44,6 +44,7 @@
 //! # Ok(()) }
 //! ```
 
+pub mod channel;
 pub mod gate;
 pub mod ids;
 
