@@ -47,6 +47,7 @@
 pub mod channel;
 pub mod gate;
 pub mod ids;
+pub mod init;
 
 #[cfg(feature = "runtime")]
 pub mod actors;
