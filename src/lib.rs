@@ -44,8 +44,10 @@
 //! # Ok(()) }
 //! ```
 
+pub mod channel;
 pub mod gate;
 pub mod ids;
+pub mod init;
 
 #[cfg(feature = "runtime")]
 pub mod actors;

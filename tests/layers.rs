@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 /// Longest prefix wins. `plan::spec` is what a backend is asked for in the bottle's own words, so it lies below
 /// the backends; the rest of `plan` looks at a backend (read-only) and lies above. Messages and the actors that
 /// exchange them are one layer.
-const LAYERS: [(&str, u32); 18] = [
+const LAYERS: [(&str, u32); 20] = [
     ("ids", 0),
     ("error", 0),
     ("gate", 1),
+    ("channel", 1),
+    ("init", 1),
     ("config", 1),
     ("manifest", 1),
     ("egress", 1),
