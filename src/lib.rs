@@ -77,6 +77,8 @@ pub mod runtime;
 pub mod testing;
 
 #[cfg(feature = "runtime")]
+pub use actors::bottle::SupervisionOptions;
+#[cfg(feature = "runtime")]
 pub use config::{Config, HostEnv};
 #[cfg(feature = "runtime")]
 pub use handle::{Bottle, ClaudeOptions, ExecResult, ExecSession};

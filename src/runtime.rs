@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, broadcast, oneshot, watch};
 pub use attached::{ActiveBottle, AttachError, AttachedBottle};
 pub use error::{LaunchError, PrepareError, RuntimeError};
 
-use crate::actors::bottle::{BottleArgs, teardown};
+use crate::actors::bottle::{BottleArgs, SupervisionOptions, teardown};
 use crate::actors::root::{Root, RootArgs};
 use crate::actors::supervision::call;
 use crate::audit_log::AuditLog;
@@ -22,6 +22,7 @@ use crate::backend::{Backend, BackendError, OwnedBy};
 use crate::config::{Config, HostEnv, Paths};
 use crate::handle::Bottle;
 use crate::ids::{BottleId, OwnerId, Slug};
+use crate::journal::Journal;
 use crate::lease::{self, Lease};
 use crate::messages::{BottleStatus, CloseReport, LaunchFailure, RootMsg};
 use crate::plan::names::numbered;
@@ -50,13 +51,16 @@ pub struct RuntimeOptions {
     pub state_dir: PathBuf,
     /// From the first create to ready; default 120 s.
     pub launch_deadline: Duration,
+    /// Restart intensity, backoff and health checks of each bottle.
+    pub supervision: SupervisionOptions,
 }
 
 impl RuntimeOptions {
     /// The defaults for these surroundings.
     pub fn new(backend: Arc<dyn Backend>, config: Config, host: HostEnv) -> Self {
         let state_dir = Paths::resolve(&host).state_dir;
-        Self { backend, config, host, state_dir, launch_deadline: Duration::from_secs(120) }
+        let (launch_deadline, supervision) = (Duration::from_secs(120), SupervisionOptions::default());
+        Self { backend, config, host, state_dir, launch_deadline, supervision }
     }
 }
 
@@ -137,12 +141,21 @@ impl Runtime {
             LaunchError::host(slug.clone(), path, source)
         })?;
         let (launched, outcome) = oneshot::channel();
-        let status = BottleStatus { phase: "launching", tree: None, was_ready: false, report: None, fingerprint: None };
+        let status = BottleStatus {
+            phase: "launching",
+            tree: None,
+            was_ready: false,
+            report: None,
+            fingerprint: None,
+        };
         let (status, seen) = watch::channel(status);
         let (events, _) = broadcast::channel(EVENT_QUEUE);
+        let ownership = self.ownership(&plan, &id, lease);
         let args = BottleArgs {
             backend: Arc::clone(&options.backend),
-            ownership: self.ownership(&plan, &id, lease),
+            journal: Journal::open(&options.state_dir, &ownership),
+            options: options.supervision,
+            ownership,
             plan: Arc::clone(&plan),
             material,
             audit,

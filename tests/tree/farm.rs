@@ -279,6 +279,8 @@ impl Farm {
             material: Arc::new(material),
             ownership,
             audit: AuditLog::open(&self.state_dir(), &id).unwrap(),
+            journal: bottle::journal::Journal::none(),
+            options: bottle::SupervisionOptions::default(),
             launched: tokio::sync::oneshot::channel().0,
             status,
             events,

@@ -8,7 +8,8 @@ use ractor::{Actor, ActorRef, RpcReplyPort};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::BottleState;
+use super::phase::Phase;
+use super::{BottleState, note, post_mortem};
 use crate::actors::copy;
 use crate::actors::exec::{Exec, ExecArgs};
 use crate::backend::{LogOptions, MemberStats, Output};
@@ -30,6 +31,9 @@ fn agent(state: &BottleState) -> Result<MemberId, OperationError> {
 }
 
 fn not_ready(state: &BottleState) -> OperationError {
+    if matches!(state.phase, Phase::Suspended(_)) {
+        return OperationError::Suspended { slug: state.plan.slug().clone() };
+    }
     OperationError::NotReady { slug: state.plan.slug().clone(), phase: state.phase.as_str() }
 }
 
@@ -176,6 +180,7 @@ pub(super) fn stats(
 /// The line was lost: a launch cannot succeed any more.
 pub(super) fn audit(state: &mut BottleState, record: AuditRecord) -> std::io::Result<()> {
     let kept = state.audit.append(&record);
+    post_mortem::remember(state, &record);
     if let Err(error) = &kept {
         tracing::error!(bottle = %state.plan.slug(), %error, "audit line lost; egress halted");
         // Once is enough: a halt stays in force.
@@ -186,6 +191,6 @@ pub(super) fn audit(state: &mut BottleState, record: AuditRecord) -> std::io::Re
             let _ = mitmproxy.cast(ContainerMsg::Control(line));
         }
     }
-    let _ = state.events.send(BottleEvent::Audited(Arc::new(record)));
+    note(state, BottleEvent::Audited(Arc::new(record)));
     kept
 }

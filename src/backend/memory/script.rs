@@ -122,7 +122,8 @@ impl MemberScript {
         Self::new(|_| std::future::pending())
     }
 
-    /// mitmproxy's control channel: a configuration line is answered by `ready`, a probe by its success.
+    /// mitmproxy's control channel: a configuration line is answered by `ready`, a probe by its success, a ping
+    /// by its pong.
     pub fn mitmproxy() -> Self {
         Self::answering(|line| {
             let message: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
@@ -137,6 +138,7 @@ impl MemberScript {
                         proxy_allows: true,
                     },
                 }),
+                Some("ping") => serde_json::json!({ "event": "pong", "id": message["id"] }),
                 Some(_) => return Vec::new(),
                 None => serde_json::json!({ "event": "ready" }),
             };
