@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use bottle::backend::Repair;
 use bottle::ids::Role;
 use bottle::messages::{BottleEvent, ChildState, EndReason, ExitReason, OperationError};
 use bottle::plan::spec::MemberExit;
@@ -13,6 +14,13 @@ use bottle::{Bottle, ExecSession};
 use crate::farm::{Farm, assert_works, pass, sh};
 
 const SIDECARS: [Role; 2] = [Role::Pipelock, Role::Mitmproxy];
+
+/// A farm whose engine takes its time, so that what lies between two states can be seen.
+async fn farm() -> Farm {
+    let farm = Farm::new().await;
+    farm.engine.set_latency(Duration::from_millis(100));
+    farm
+}
 
 /// Something that runs inside and must not notice anything.
 async fn work(bottle: &Bottle) -> ExecSession {
@@ -26,11 +34,11 @@ async fn assert_still_at_work(bottle: &Bottle) {
 }
 
 async fn until_phase(bottle: &Bottle, word: &str) {
-    let mut left = 3000;
+    let mut left = 30_000;
     while bottle.phase() != word {
         assert!(left > 0, "still {} instead of {word}: {:?}", bottle.phase(), bottle.tree());
         left -= 1;
-        pass(Duration::from_millis(100)).await;
+        pass(Duration::from_millis(10)).await;
     }
 }
 
@@ -38,7 +46,7 @@ async fn until_phase(bottle: &Bottle, word: &str) {
 async fn a_sidecar_that_ends_comes_back_under_its_name_and_the_agent_is_not_touched() {
     for role in SIDECARS {
         for removed in [false, true] {
-            let farm = Farm::new().await;
+            let farm = farm().await;
             let bottle = farm.launch().await;
             let agent = farm.member(&bottle, Role::Agent);
             let before = farm.names_of(bottle.id()).await;
@@ -76,7 +84,7 @@ async fn a_sidecar_that_ends_comes_back_under_its_name_and_the_agent_is_not_touc
 
 #[tokio::test(start_paused = true)]
 async fn both_sidecars_at_once_come_back() {
-    let farm = Farm::new().await;
+    let farm = farm().await;
     let bottle = farm.launch().await;
     let _at_work = work(&bottle).await;
     for role in SIDECARS {
@@ -90,7 +98,7 @@ async fn both_sidecars_at_once_come_back() {
 #[tokio::test(start_paused = true)]
 async fn a_sidecar_that_dies_too_often_fails_the_bottle_closed() {
     for role in SIDECARS {
-        let farm = Farm::new().await;
+        let farm = farm().await;
         let neighbour = farm.launch().await;
         let bottle = farm.launch().await;
         for _ in 0..3 {
@@ -112,7 +120,7 @@ async fn a_sidecar_that_dies_too_often_fails_the_bottle_closed() {
 
 #[tokio::test(start_paused = true)]
 async fn restarts_that_are_far_apart_are_never_too_many() {
-    let farm = Farm::new().await;
+    let farm = farm().await;
     let bottle = farm.launch().await;
     let _at_work = work(&bottle).await;
     for _ in 0..20 {
@@ -126,7 +134,7 @@ async fn restarts_that_are_far_apart_are_never_too_many() {
 
 #[tokio::test(start_paused = true)]
 async fn a_mitmproxy_that_answers_no_probe_is_replaced() {
-    let farm = Farm::new().await;
+    let farm = farm().await;
     let deaf = Arc::new(AtomicBool::new(false));
     let heard = Arc::clone(&deaf);
     let answers = MemberScript::mitmproxy_answers();
@@ -154,7 +162,7 @@ async fn a_mitmproxy_that_answers_no_probe_is_replaced() {
 
 #[tokio::test(start_paused = true)]
 async fn a_probe_that_says_the_gate_is_dead_has_the_gate_replaced() {
-    let farm = Farm::new().await;
+    let farm = farm().await;
     let broken = Arc::new(AtomicBool::new(false));
     let (sees, starts) = (Arc::clone(&broken), Arc::new(AtomicU32::new(0)));
     let (mends, counted) = (Arc::clone(&broken), Arc::clone(&starts));
@@ -193,7 +201,7 @@ async fn a_probe_that_says_the_gate_is_dead_has_the_gate_replaced() {
 
 #[tokio::test(start_paused = true)]
 async fn an_agent_that_is_always_started_again_is_provisioned_before_anybody_gets_in() {
-    let farm = Farm::new().await;
+    let farm = farm().await;
     let bottle = farm.launch_with_restart("permanent").await;
     assert!(bottle.exec(sh("echo mine > /workspace/note")).await.is_ok());
     farm.engine.end_member(&farm.member(&bottle, Role::Agent), 0);
@@ -209,7 +217,7 @@ async fn an_agent_that_is_always_started_again_is_provisioned_before_anybody_get
 
 #[tokio::test(start_paused = true)]
 async fn a_transient_agent_comes_back_after_a_failure_and_ends_the_bottle_when_it_is_done() {
-    let farm = Farm::new().await;
+    let farm = farm().await;
     let bottle = farm.launch_with_restart("transient").await;
     farm.engine.end_member(&farm.member(&bottle, Role::Agent), 3);
     until_phase(&bottle, "degraded").await;
@@ -222,7 +230,7 @@ async fn a_transient_agent_comes_back_after_a_failure_and_ends_the_bottle_when_i
 
 #[tokio::test(start_paused = true)]
 async fn an_engine_that_goes_away_and_comes_back_finds_the_bottle_as_it_was() {
-    let farm = Farm::new().await;
+    let farm = farm().await;
     let bottle = farm.launch().await;
     let _at_work = work(&bottle).await;
     let members = Role::ALL.map(|role| farm.member(&bottle, role));
@@ -244,7 +252,7 @@ async fn an_engine_that_goes_away_and_comes_back_finds_the_bottle_as_it_was() {
 
 #[tokio::test(start_paused = true)]
 async fn an_engine_that_comes_back_without_its_containers_ends_what_is_temporary_and_restarts_the_rest() {
-    let farm = Farm::new().await;
+    let farm = farm().await;
     let temporary = farm.launch().await;
     let permanent = farm.launch_with_restart("permanent").await;
     farm.engine.engine_down();
@@ -260,7 +268,7 @@ async fn an_engine_that_comes_back_without_its_containers_ends_what_is_temporary
 
 #[tokio::test(start_paused = true)]
 async fn a_teardown_that_found_no_engine_is_finished_when_it_is_back() {
-    let farm = Farm::new().await;
+    let farm = farm().await;
     let bottle = farm.launch().await;
     farm.engine.engine_down();
     until_phase(&bottle, "suspended").await;
@@ -271,3 +279,56 @@ async fn a_teardown_that_found_no_engine_is_finished_when_it_is_back() {
     farm.assert_nothing_left().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_an_outside_hand_changes_is_put_right() {
+    let farm = farm().await;
+    let bottle = farm.launch().await;
+    let _at_work = work(&bottle).await;
+    let members = Role::ALL.map(|role| farm.member(&bottle, role));
+    let mut events = bottle.events();
+    farm.engine.pause(&members[1]);
+    pass(Duration::from_secs(5)).await;
+    until_phase(&bottle, "ready").await;
+    assert!(farm.engine.rename_by_hand(&members[2], "somebody"));
+    pass(Duration::from_secs(5)).await;
+    assert_eq!(Role::ALL.map(|role| farm.member(&bottle, role)), members);
+    let mut repairs = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        if let BottleEvent::MemberMended { role, repairs: done } = event {
+            repairs.push((role, done));
+        }
+    }
+    let expected =
+        [(Role::Mitmproxy, vec![Repair::Resumed]), (Role::Agent, vec![Repair::Renamed])];
+    assert_eq!(repairs, expected);
+    assert_still_at_work(&bottle).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_agent_stays_paused_and_is_shown_as_such() {
+    let farm = farm().await;
+    let bottle = farm.launch().await;
+    let agent = farm.member(&bottle, Role::Agent);
+    farm.engine.pause(&agent);
+    pass(Duration::from_secs(60)).await;
+    assert_eq!(bottle.tree().unwrap().children[2].state, ChildState::Paused);
+    farm.engine.unpause(&agent);
+    pass(Duration::from_secs(5)).await;
+    assert_eq!(bottle.tree().unwrap().children[2].state, ChildState::Running);
+    assert_works(&bottle).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn networks_that_were_removed_are_made_again_with_their_addresses() {
+    let farm = farm().await;
+    let bottle = farm.launch().await;
+    let _at_work = work(&bottle).await;
+    let agent = farm.member(&bottle, Role::Agent);
+    let before = farm.engine.addresses(&agent);
+    assert!(farm.engine.remove_network("claude-bottle-int-coder"));
+    until_phase(&bottle, "degraded").await;
+    until_phase(&bottle, "ready").await;
+    assert_eq!(farm.member(&bottle, Role::Agent), agent);
+    assert_eq!(farm.engine.addresses(&agent), before);
+    assert_still_at_work(&bottle).await;
+}

@@ -121,6 +121,11 @@ impl MemoryBackend {
         model.watchers.len()
     }
 
+    /// The addresses of a member, in the order of its endpoints.
+    pub fn addresses(&self, id: &MemberId) -> Vec<Ipv4Addr> {
+        self.inner.model().members.get(id).map(|member| member.attached.iter().map(|one| one.address).collect()).unwrap_or_default()
+    }
+
     /// A file inside a member.
     pub fn file(&self, id: &MemberId, path: &str) -> Option<Vec<u8>> {
         self.inner.model().members.get(id).and_then(|member| member.files.read(path))
