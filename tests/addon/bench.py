@@ -149,12 +149,14 @@ class Gate:
         self.come_back()
 
     def die(self, *parts: str) -> None:
-        """Listeners (`scan`, `proxy`; both when none is named) and all their connections are gone, by reset."""
+        """Listeners (`scan`, `proxy`; both when none is named) and their connections are gone, by reset."""
 
         async def stop() -> None:
             for part in parts or tuple(self._servers):
                 self._servers.pop(part).close()
-            for writer in () if parts == ("proxy",) else tuple(self._open):
+            ports = {"scan": self.scan_port, "proxy": self.proxy_port}
+            gone = {ports[part] for part in parts or ports}
+            for writer in [w for w in self._open if w.get_extra_info("sockname")[1] in gone]:
                 with contextlib.suppress(OSError):
                     linger = struct.pack("ii", 1, 0)
                     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
@@ -284,6 +286,7 @@ class Gate:
             writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
             await asyncio.gather(_pump(reader, other_writer), _pump(other_reader, writer))
         self._open.discard(writer)
+        writer.close()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
