@@ -1,6 +1,7 @@
 //! The rules one by one, and random events against a second, naive reading of OTP's text.
 
 mod model;
+mod otp;
 mod random;
 mod rules;
 mod world;
