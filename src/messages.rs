@@ -15,7 +15,8 @@ use ractor::RpcReplyPort;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::backend::{
-    BackendError, BackendErrorKind, ExecControl, ExecSpec, Happening, LogOptions, MemberStats, Mended, News, Output,
+    BackendError, BackendErrorKind, ExecControl, ExecSpec, Happening, LogOptions, MemberStats, Mended, News,
+    Output,
 };
 use crate::egress::{AuditRecord, ProbeChecks};
 use crate::ids::{BottleId, Fingerprint, MemberId, Role, Secret, Slug};

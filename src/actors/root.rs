@@ -62,7 +62,13 @@ impl Actor for Root {
         _myself: ActorRef<RootMsg>,
         args: RootArgs,
     ) -> Result<RootState, ActorProcessingErr> {
-        Ok(RootState { bottles: HashMap::new(), swept: Vec::new(), closing: false, watch: None, _lease: args.lease })
+        Ok(RootState {
+            bottles: HashMap::new(),
+            swept: Vec::new(),
+            closing: false,
+            watch: None,
+            _lease: args.lease,
+        })
     }
 
     async fn handle(

@@ -157,9 +157,8 @@ fn tear_down(myself: &ActorRef<BottleMsg>, state: &mut BottleState) {
     for role in Role::ALL {
         state.children.of(role).mark(ChildState::Stopping, None);
     }
-    let members = Role::ALL.into_iter().filter_map(|role| {
-        state.children.member_id(role).map(|id| (role, id.clone()))
-    });
+    let members =
+        Role::ALL.into_iter().filter_map(|role| state.children.member_id(role).map(|id| (role, id.clone())));
     let job = TeardownJob {
         backend: Arc::clone(&state.backend),
         bottle: state.ownership.bottle.clone(),

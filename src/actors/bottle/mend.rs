@@ -45,7 +45,9 @@ pub(super) fn noticed(
             }
             mend(myself, state, role);
         }
-        (Some(role), Happening::Renamed | Happening::Connected | Happening::Disconnected) => mend(myself, state, role),
+        (Some(role), Happening::Renamed | Happening::Connected | Happening::Disconnected) => {
+            mend(myself, state, role)
+        }
         (None, _) => mend_all(myself, state),
     }
 }

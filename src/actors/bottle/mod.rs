@@ -370,8 +370,7 @@ async fn member_ended(
     tail: String,
 ) {
     let incarnation = state.children.of(role).incarnation;
-    let event =
-        BottleEvent::MemberEnded { role, incarnation, exit: exit.to_string(), tail: tail.clone() };
+    let event = BottleEvent::MemberEnded { role, incarnation, exit: exit.to_string(), tail: tail.clone() };
     note(state, event);
     if matches!(state.phase, Phase::Launching(_)) {
         let error = StepError::MemberEnded { role, exit: exit.clone(), tail };

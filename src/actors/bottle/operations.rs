@@ -8,8 +8,8 @@ use ractor::{Actor, ActorRef, RpcReplyPort};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::phase::Phase;
 use super::BottleState;
+use super::phase::Phase;
 use crate::actors::copy;
 use crate::actors::exec::{Exec, ExecArgs};
 use crate::backend::{Backend, LogOptions, MemberStats, Output};

@@ -84,8 +84,7 @@ pub(super) async fn supervise(
     if state.exits.len() == EXITS_KEPT {
         state.exits.remove(0);
     }
-    let note =
-        ExitNote { time: timestamp(), child: role.to_string(), incarnation, exit: exit.to_string() };
+    let note = ExitNote { time: timestamp(), child: role.to_string(), incarnation, exit: exit.to_string() };
     state.exits.push(note);
     state.last_exit.insert(role, exit.clone());
     // What the engine's own end took down is not the member's failure.

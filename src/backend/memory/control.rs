@@ -123,7 +123,12 @@ impl MemoryBackend {
 
     /// The addresses of a member, in the order of its endpoints.
     pub fn addresses(&self, id: &MemberId) -> Vec<Ipv4Addr> {
-        self.inner.model().members.get(id).map(|member| member.attached.iter().map(|one| one.address).collect()).unwrap_or_default()
+        self.inner
+            .model()
+            .members
+            .get(id)
+            .map(|member| member.attached.iter().map(|one| one.address).collect())
+            .unwrap_or_default()
     }
 
     /// A file inside a member.
