@@ -218,6 +218,7 @@ impl Actor for BottleSupervisor {
             BottleMsg::ProvisionReached(step) => state.provision_step = step,
             BottleMsg::Provisioned(Ok(())) => {
                 state.agent_is_new = false;
+                children::dismiss(state.children.take_provisioner());
                 agent_recovered(state);
                 effects::apply(&myself, state, Event::Provisioned).await;
             }
