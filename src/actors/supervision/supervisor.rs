@@ -3,7 +3,7 @@
 //! No clock, no actor, no randomness inside: [`Supervisor::step`] takes what happened, the time and a random number,
 //! and returns what to do. The source of every rule is the documentation of OTP's `supervisor` module and its design
 //! principles ("Supervisor Behaviour"). Because starts and stops take time here and a restart may wait for its
-//! [`Backoff`], while OTP's supervisor blocks until they are done, these are ours:
+//! [`Backoff`](super::backoff::Backoff), while OTP's supervisor blocks until they are done, these are ours:
 //!
 //! - A death is acted on at once, not after the group restart in progress. A group restart absorbs it: what the death
 //!   touches is stopped too, then everything due is started in start order. Each child that ended by itself costs its
