@@ -58,12 +58,17 @@ impl Lab {
 
     /// As [`Lab::docker`], by a connection that can be cut and held up, with a quick heartbeat.
     pub async fn lossy_docker() -> Option<Self> {
+        Self::docker_with(Duration::from_millis(400)).await
+    }
+
+    /// As [`Lab::docker`], by a connection that can be cut and held up.
+    pub async fn docker_with(heartbeat: Duration) -> Option<Self> {
         let image = Self::docker().await?.image;
         let Ok(Address::Unix(socket)) = choose(&Surroundings::of_process()) else {
             panic!("the line of this test passes on to a socket in the file system");
         };
         let line = Arc::new(Line::to(socket));
-        let deadlines = Deadlines::default().with_heartbeat(Duration::from_millis(400));
+        let deadlines = Deadlines::default().with_heartbeat(heartbeat);
         let backend = DockerBackend::connect_to(&Address::Unix(line.socket()), deadlines).await.unwrap();
         Some(Self::over(Arc::new(backend), image, Hand::Docker(Some(line))))
     }

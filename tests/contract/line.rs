@@ -9,6 +9,8 @@ use tokio::sync::watch;
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
     cuts: u64,
+    /// Connections that began at an earlier age pass nothing any more.
+    age: u64,
     down: bool,
     stalled: bool,
 }
@@ -48,9 +50,20 @@ impl Line {
         self.state.send_modify(|state| state.down = false);
     }
 
+    /// Not a byte passes any more on the connections that there are; later ones work.
+    pub fn forget_connections(&self) {
+        self.state.send_modify(|state| state.age += 1);
+    }
+
     /// Not a byte passes, in either direction; connections are still taken.
     pub fn stall(&self, on: bool) {
         self.state.send_modify(|state| state.stalled = on);
+    }
+}
+
+impl State {
+    fn passes(self, begun: Self) -> bool {
+        !self.stalled && self.age == begun.age
     }
 }
 
@@ -62,8 +75,8 @@ async fn pass_on(client: UnixStream, engine: impl AsRef<Path>, mut state: watch:
     let Ok(server) = UnixStream::connect(engine).await else { return };
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
     let both = futures::future::join(
-        pump(from_client, to_server, state.clone()),
-        pump(from_server, to_client, state.clone()),
+        pump(from_client, to_server, state.clone(), begun),
+        pump(from_server, to_client, state.clone(), begun),
     );
     tokio::select! {
         _ = state.wait_for(|now| now.cuts != begun.cuts) => {}
@@ -75,10 +88,12 @@ async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     mut state: watch::Receiver<State>,
+    begun: State,
 ) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        if state.wait_for(|now| !now.stalled).await.is_err() || to.write_all(&buffer[..count]).await.is_err()
+        if state.wait_for(|now| now.passes(begun)).await.is_err()
+            || to.write_all(&buffer[..count]).await.is_err()
         {
             return;
         }

@@ -102,6 +102,7 @@ contract! { in memory, docker:
     mending::a_paused_sidecar_goes_on,
     mending::a_paused_agent_stays_paused_and_is_mended,
     mending::mending_needs_the_ground_and_takes_the_one_made_anew,
+    mending::a_mended_member_starts_again_on_the_ground_made_anew,
     mending::what_does_not_run_is_not_mended,
     mending::a_renamed_member_is_found_again_by_its_labels,
     mending::a_paused_sidecar_makes_room_and_a_paused_agent_does_not,

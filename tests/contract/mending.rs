@@ -159,6 +159,23 @@ pub async fn mending_needs_the_ground_and_takes_the_one_made_anew(lab: &Lab) {
     mends(lab, &id, &spec, &[Repair::Reconnected(Zone::Int)]).await;
 }
 
+pub async fn a_mended_member_starts_again_on_the_ground_made_anew(lab: &Lab) {
+    let ground = lab.ground("a").await;
+    let spec = sidecar(lab, &ground);
+    let (id, _io) = lab.started(&spec).await;
+    lab.hand.remove_network(&ground.spec.int_name);
+    lab.hand.remove_network(&ground.spec.mid_name);
+    let mut again = ground.spec.clone();
+    again.subnets = Some(ground.subnets());
+    lab.backend.ensure_ground(&again).await.unwrap();
+    mends(lab, &id, &spec, &[Repair::Reconnected(Zone::Int), Repair::Reconnected(Zone::Mid)]).await;
+    lab.hand.kill(&id);
+    lab.backend.wait_member(&id).await.unwrap();
+    assert_eq!(lab.backend.ensure_member(&spec).await.unwrap(), id);
+    let _io = lab.backend.start_member(&id, None).await.unwrap();
+    mends(lab, &id, &spec, &[]).await;
+}
+
 pub async fn what_does_not_run_is_not_mended(lab: &Lab) {
     let spec = lab.member_spec("a", &["sleep", "600"]);
     let mend = async |id: &MemberId| lab.backend.mend_member(id, &spec).await.unwrap();

@@ -322,3 +322,100 @@ impl Known {
         Some(News { bottle: member.bottle.clone(), role: Some(member.role), what })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Happening as H;
+
+    /// Events as an engine 20.10.24 printed them, shortened: `container <action>`, `network <action> <id>`.
+    fn events(lines: &[&str]) -> Vec<EventMessage> {
+        let event = |(at, line): (usize, &&str)| {
+            let words: Vec<&str> = line.split(' ').collect();
+            let (id, attributes) = match words.as_slice() {
+                ["network", _, id] => {
+                    (*id, serde_json::json!({"container": "c1", "name": "n", "type": "bridge"}))
+                }
+                _ => ("c1", serde_json::json!({"bottle.id": "b", "bottle.role": "mitmproxy", "name": "x"})),
+            };
+            let json = serde_json::json!({
+                "Type": words[0], "Action": words[1], "Actor": {"ID": id, "Attributes": attributes},
+                "scope": "local", "time": 1_795_478_480, "timeNano": 1_795_478_480_464_739_718_i64 + at as i64,
+            });
+            serde_json::from_value(json).unwrap()
+        };
+        lines.iter().enumerate().map(event).collect()
+    }
+
+    fn told(known: &mut Known, lines: &[&str]) -> Vec<(Option<Role>, Happening)> {
+        events(lines)
+            .iter()
+            .filter_map(|event| known.news(event))
+            .map(|news| (news.role, news.what))
+            .collect()
+    }
+
+    #[test]
+    fn a_life_with_two_disconnects_by_hand() {
+        let mut known = Known::default();
+        known.zones.insert("int".into(), BottleId::from("b"));
+        let life = [
+            "container create",
+            "network connect int",
+            "network connect mid",
+            "container start",
+            "network disconnect int",
+            "network disconnect int",
+            "network connect int",
+            "network disconnect int",
+            "container pause",
+            "container rename",
+            "container unpause",
+            "container oom",
+            "container die",
+            "network disconnect mid",
+            "network connect mid",
+            "container start",
+            "container die",
+            "network disconnect mid",
+            "container destroy",
+            "network destroy int",
+            "network destroy foreign",
+        ];
+        let of = |what| (Some(Role::Mitmproxy), what);
+        let expected = [
+            of(H::Disconnected),
+            of(H::Connected),
+            of(H::Disconnected),
+            of(H::Paused),
+            of(H::Renamed),
+            of(H::Resumed),
+            of(H::OutOfMemory),
+            of(H::Ended),
+            of(H::Ended),
+            of(H::Removed),
+            (None, H::Removed),
+        ];
+        assert_eq!(told(&mut known, &life), expected);
+        assert!(known.members.is_empty() && known.zones.is_empty());
+    }
+
+    #[test]
+    fn what_others_do_is_no_news() {
+        let mut known = Known::default();
+        let json =
+            serde_json::json!({"Type": "container", "Action": "die", "Actor": {"ID": "x", "Attributes": {}}});
+        let event: EventMessage = serde_json::from_value(json).unwrap();
+        assert_eq!(known.news(&event), None);
+        assert!(told(&mut known, &["network connect int", "network disconnect int"]).is_empty());
+    }
+
+    #[test]
+    fn an_event_of_two_windows_is_told_once() {
+        let mut recent = Recent::default();
+        let all = events(&["container pause"; REMEMBERED + 1]);
+        assert!(all.iter().all(|event| recent.is_new(event)));
+        assert!(!recent.is_new(&all[1]) && recent.is_new(&all[0]));
+        assert_eq!(recent.order.len(), recent.seen.len());
+    }
+}
