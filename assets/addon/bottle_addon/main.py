@@ -8,6 +8,10 @@ import os
 import signal
 import sys
 
+from bottle_addon.lean import leave_out_unused
+
+leave_out_unused()
+
 from mitmproxy import master, options
 from mitmproxy.addons import block, core, errorcheck, proxyserver, tlsconfig
 
