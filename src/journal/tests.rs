@@ -266,7 +266,7 @@ fn the_newest_fifty_post_mortems_are_kept() {
     }
     let kept = bundles::list(&dir.path().join("post-mortem")).unwrap();
     assert_eq!(kept.len(), bundles::KEPT);
-    assert_eq!((&*kept[0].time, &*kept[49].time), ("20261123T105900.000Z", "20261123T101000.000Z"));
+    assert_eq!((&*kept[0].time, &*kept[49].time), ("2026-11-23T10:59:00.000Z", "2026-11-23T10:10:00.000Z"));
     bundle.time = "yesterday/../..".to_owned();
     bundle.slug = Slug::from("../../etc/passwd");
     bundle.bottle = BottleId::from("..");

@@ -70,6 +70,12 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Show memory, CPU time and processes of bottles, one reading
     Stats(StatsArgs),
+    /// Show the supervision trees of bottles
+    Tree(TreeArgs),
+    /// Show what happened in bottles
+    Events(EventsArgs),
+    /// Show what is kept of a bottle that failed
+    PostMortem(PostMortemArgs),
     /// Make images ready and write the configuration
     Setup(SetupArgs),
     /// Check everything a launch needs
@@ -282,6 +288,39 @@ pub(crate) struct StatsArgs {
     pub(crate) names: Vec<String>,
 }
 
+/// `bottle tree`
+#[derive(Args, Debug)]
+pub(crate) struct TreeArgs {
+    /// Draw again whenever something changes, until Ctrl-C
+    #[arg(long, short)]
+    pub(crate) watch: bool,
+    /// Name or id of a bottle (default: all)
+    pub(crate) name: Option<String>,
+}
+
+/// `bottle events`
+#[derive(Args, Debug)]
+pub(crate) struct EventsArgs {
+    /// Go on as events happen
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// Only the last part: 90s, 10m, 1h30m, 2d
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) since: Option<std::time::Duration>,
+    /// Name or id of a bottle (default: all)
+    pub(crate) name: Option<String>,
+}
+
+/// `bottle post-mortem`
+#[derive(Args, Debug)]
+pub(crate) struct PostMortemArgs {
+    /// Show which there are
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Name or id of a bottle; its newest one is shown (default: the newest of all)
+    pub(crate) name: Option<String>,
+}
+
 /// `bottle setup`
 #[derive(Args, Debug)]
 pub(crate) struct SetupArgs {
@@ -342,4 +381,46 @@ fn seconds(text: &str) -> Result<std::time::Duration, String> {
     let wrong = || format!("{text:?} is not a number of seconds");
     let number: f64 = text.parse().map_err(|_| wrong())?;
     std::time::Duration::try_from_secs_f64(number).map_err(|_| wrong())
+}
+
+/// Numbers with units, the largest first or not: `90s`, `1h30m`. A number alone is seconds.
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let wrong = || format!("{text:?} is not a duration such as 90s, 10m, 1h30m or 2d");
+    if text.ends_with(|c: char| c.is_ascii_digit()) && !text.contains(|c: char| c.is_ascii_alphabetic()) {
+        return seconds(text).map_err(|_| wrong());
+    }
+    let mut total = 0u64;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+        let number: u64 = rest[..end].parse().map_err(|_| wrong())?;
+        let unit = match rest[end..].chars().next() {
+            Some('s') => 1,
+            Some('m') => 60,
+            Some('h') => 3600,
+            Some('d') => 86_400,
+            _ => return Err(wrong()),
+        };
+        total = number.checked_mul(unit).and_then(|part| total.checked_add(part)).ok_or_else(wrong)?;
+        rest = &rest[end + 1..];
+    }
+    if text.is_empty() { Err(wrong()) } else { Ok(std::time::Duration::from_secs(total)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units() {
+        let shown = |text| duration(text).map(|duration| duration.as_secs());
+        assert_eq!(
+            ["0s", "90s", "10m", "1h30m", "2d", "45"].map(shown),
+            [0, 90, 600, 5400, 172_800, 45].map(Ok)
+        );
+        let huge = "9".repeat(30) + "s";
+        for text in ["", "m", "10x", "-5m", "1h30", "1.5h", "5 m", "ü", "9999999999999999999d", &huge] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
 }
