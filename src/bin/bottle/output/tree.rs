@@ -140,7 +140,15 @@ mod tests {
         tree["children"][1]["restarts_used"] = 2.into();
         tree["children"][1]["why"] = "exited with code 137".into();
         tree["children"][3]["incarnation"] = 0.into();
-        insta::assert_snapshot!(drawn(tree, Some(true)), @"");
+        assert_eq!(
+            drawn(tree, Some(true)),
+            "coder 0011223344556677  degraded since 3m12s: mitmproxy\u{fffd}[2J is down\n\
+             ├─ pipelock     running      #1   restarts 0/3 in 60 s  since 3m12s\n\
+             ├─ mitmproxy    backing off  #12  restarts 2/3 in 60 s  since 3m12s  exited with code 137\n\
+             ├─ agent        running      #1   restarts 0/3 in 60 s  since 3m12s\n\
+             │  └─ exec × 2\n\
+             └─ provisioner  ended             restarts 0/3 in 60 s  since 3m12s\n"
+        );
     }
 
     #[test]
@@ -149,10 +157,20 @@ mod tests {
         tree["children"] = serde_json::json!([child("agent", "paused")]);
         tree["execs"] = 1.into();
         tree["since"] = "long ago".into();
-        insta::assert_snapshot!(drawn(tree.clone(), Some(false)), @"");
+        assert_eq!(
+            drawn(tree.clone(), Some(false)),
+            "coder 0011223344556677  ready since ?, unowned (its process is gone)\n\
+             └─ agent  paused  #1  restarts 0/3 in 60 s  since 3m12s\n   \
+                └─ exec × 1\n"
+        );
         tree["children"] = serde_json::json!([child("pipelock", "unheard")]);
-        insta::assert_snapshot!(drawn(tree.clone(), None), @"");
+        assert_eq!(
+            drawn(tree.clone(), None),
+            "coder 0011223344556677  ready since ?\n\
+             ├─ pipelock  unheard  #1  restarts 0/3 in 60 s  since 3m12s\n\
+             └─ exec × 1\n"
+        );
         tree["children"] = serde_json::json!([]);
-        insta::assert_snapshot!(drawn(tree, None), @"");
+        assert_eq!(drawn(tree, None), "coder 0011223344556677  ready since ?\n└─ exec × 1\n");
     }
 }
