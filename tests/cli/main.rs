@@ -9,6 +9,7 @@ mod errors;
 mod files;
 mod help;
 mod home;
+mod journal_files;
 mod journals;
 mod launch;
 mod questions;

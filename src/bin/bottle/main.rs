@@ -7,6 +7,7 @@
 mod app;
 mod cli;
 mod commands;
+mod durations;
 mod error;
 mod exit_code;
 mod journals;
