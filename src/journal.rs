@@ -285,4 +285,6 @@ impl Disk {
 }
 
 #[cfg(test)]
+mod disk_tests;
+#[cfg(test)]
 mod tests;

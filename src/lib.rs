@@ -72,6 +72,8 @@ pub mod manifest;
 #[cfg(feature = "runtime")]
 pub mod messages;
 #[cfg(feature = "runtime")]
+pub mod metrics;
+#[cfg(feature = "runtime")]
 pub mod plan;
 #[cfg(feature = "runtime")]
 pub mod runtime;

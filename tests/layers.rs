@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Longest prefix wins. `plan::spec` is what a backend is asked for in the bottle's own words, so it lies below
 /// the backends; the rest of `plan` looks at a backend (read-only) and lies above. Messages and the actors that
 /// exchange them are one layer.
-const LAYERS: [(&str, u32); 20] = [
+const LAYERS: [(&str, u32); 21] = [
     ("ids", 0),
     ("error", 0),
     ("gate", 1),
@@ -19,6 +19,7 @@ const LAYERS: [(&str, u32); 20] = [
     ("egress", 1),
     ("lease", 1),
     ("audit_log", 2),
+    ("metrics", 2),
     ("plan::spec", 2),
     ("backend", 3),
     ("plan", 4),

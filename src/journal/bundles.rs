@@ -18,7 +18,7 @@ const ABANDONED: Duration = Duration::from_secs(3600);
 /// What a file's name tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PostMortemFile {
-    /// When the bottle failed: RFC 3339 without its separators (`20261123T194501.123Z`).
+    /// When the bottle failed (RFC 3339, UTC, milliseconds).
     pub time: String,
     /// Its visible name.
     pub slug: Slug,
@@ -34,16 +34,31 @@ impl PostMortemFile {
         let name = path.file_name()?.to_str()?.strip_suffix(".json")?;
         let (time, rest) = name.split_once('-')?;
         let (slug, bottle) = rest.rsplit_once('-')?;
-        let is_time = time.starts_with(|c: char| c.is_ascii_digit()) && time.ends_with('Z');
         let words =
             |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-        (is_time && words(slug) && words(bottle)).then(|| Self {
-            time: time.to_owned(),
+        let named = words(slug) && words(bottle);
+        Some(Self {
+            time: time_of(time).filter(|_| named)?,
             slug: Slug::from(slug),
             bottle: BottleId::from(bottle),
             path: path.clone(),
         })
     }
+}
+
+/// `20261123T194501.123Z` with its separators; `None` for another form.
+fn time_of(name: &str) -> Option<String> {
+    let is_form = name.len() == 20
+        && name.bytes().zip(*b"00000000T000000.000Z").all(|(byte, form)| match form {
+            b'0' => byte.is_ascii_digit(),
+            form => byte == form,
+        });
+    let part = |range: std::ops::Range<usize>| name.get(range).unwrap_or_default();
+    is_form.then(|| {
+        let date = [part(0..4), part(4..6), part(6..8)].join("-");
+        let time = [part(9..11), part(11..13), part(13..20)].join(":");
+        format!("{date}T{time}")
+    })
 }
 
 /// Writes a bundle and removes the oldest beyond [`KEPT`].

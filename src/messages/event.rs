@@ -87,8 +87,31 @@ pub enum BottleEvent {
         /// Its last end, for people.
         exit: String,
     },
-    /// An egress decision.
-    Audited(Arc<AuditRecord>),
+    /// An egress decision. In JSON it is nested under `decision`: it has a time and a bottle of its own.
+    Audited(#[serde(with = "nested")] Arc<AuditRecord>),
+}
+
+/// An egress decision under a key of its own, because its keys are also keys of [`EventRecord`].
+mod nested {
+    use std::borrow::Cow;
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::egress::AuditRecord;
+
+    #[derive(Serialize, Deserialize)]
+    struct Nested<'a> {
+        decision: Cow<'a, AuditRecord>,
+    }
+
+    pub(super) fn serialize<S: Serializer>(record: &Arc<AuditRecord>, to: S) -> Result<S::Ok, S::Error> {
+        Nested { decision: Cow::Borrowed(record) }.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<AuditRecord>, D::Error> {
+        Nested::deserialize(from).map(|nested| Arc::new(nested.decision.into_owned()))
+    }
 }
 
 /// An event with its time and place: one line of the journal.

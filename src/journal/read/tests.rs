@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use futures::StreamExt as _;
 use proptest::prelude::*;
 
-use super::super::tests::{bundle, ownership, phase, tree_of};
+use super::super::tests::{bundle, decision, ownership, phase, tree_of};
 use super::*;
+use crate::egress::AuditVerdict;
 use crate::messages::{BottleEvent, EventRecord};
 use crate::plan::spec::Ownership;
 
@@ -48,6 +49,16 @@ fn what_was_written_is_read() {
     first.close();
     let kept = post_mortems(dir.path()).unwrap();
     assert_eq!(post_mortem(&kept[0]).unwrap(), bundle);
+}
+
+#[test]
+fn a_refused_request_is_read_as_it_was_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(dir.path(), &ownership("00aa", "o1"));
+    journal.event(&decision(AuditVerdict::Deny, false));
+    assert_eq!(all(&mut Follow::new(dir.path())), journal.last_events(9));
+    let again = Journal::open(dir.path(), &ownership("00aa", "o1"));
+    assert_eq!(again.last_events(9), journal.last_events(9));
 }
 
 #[test]
