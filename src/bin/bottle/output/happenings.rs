@@ -93,6 +93,7 @@ pub(super) fn phase_tone(phase: &str) -> Tone {
 
 fn repair(repair: &Repair) -> String {
     match repair {
+        Repair::Disconnected => "it is off a network that is not its own".to_owned(),
         Repair::Renamed => "it has its name again".to_owned(),
         Repair::Resumed => "it runs again after a pause".to_owned(),
         Repair::Reconnected(Zone::Int) => "it is attached to the inner network again".to_owned(),
