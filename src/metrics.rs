@@ -9,7 +9,7 @@
 //! | [`BOTTLES`] | gauge | `phase` | bottles in each phase |
 //! | [`RESTARTS`] | counter | `role` | restarts of members |
 //! | [`LAUNCH_SECONDS`] | histogram | `outcome`: ok, failed | launches, from the call to ready or rolled back |
-//! | [`LAUNCH_STEP_SECONDS`] | histogram | `step` | steps of launches |
+//! | [`LAUNCH_STEP_SECONDS`] | histogram | `step` | steps of launches; certificate, prompt and skills are one archive, `provisioning (ca)` |
 //! | [`DENIED`] | counter | `kind`, `reason`: rule, unjudged | refused egress, without the runtime's own probes |
 //! | [`ENGINE_LOST`] | counter | | times that the engine could not be reached any more |
 //! | [`RECOVERY_SECONDS`] | histogram | `role` | from the news of a member's end to the passed probe |

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorRef};
 use tokio::sync::{Semaphore, broadcast, oneshot, watch};
+use tokio::time::Instant;
 
 pub use attached::{ActiveBottle, AttachError, AttachedBottle};
 pub use error::{LaunchError, PrepareError, RuntimeError};
@@ -25,6 +26,7 @@ use crate::ids::{BottleId, OwnerId, Slug};
 use crate::journal::Journal;
 use crate::lease::{self, Lease};
 use crate::messages::{BottleStatus, CloseReport, LaunchFailure, RootMsg};
+use crate::metrics;
 use crate::plan::names::numbered;
 use crate::plan::spec::Ownership;
 use crate::plan::{BottleSpec, CleanupPlan, HostFacts, LaunchPlan, LivingOwners, Material, Orphan, resolve};
@@ -84,6 +86,7 @@ impl Runtime {
     /// # Errors
     /// The state directory cannot be written.
     pub async fn start(options: RuntimeOptions) -> Result<Self, RuntimeError> {
+        metrics::describe();
         let lease = Lease::acquire(&options.state_dir)
             .map_err(|source| RuntimeError::State { dir: options.state_dir.clone(), source })?;
         let lease = Arc::new(lease);
@@ -112,8 +115,17 @@ impl Runtime {
     /// # Errors
     /// The failed step with its cause, and what could not be removed.
     pub async fn launch(&self, plan: LaunchPlan, material: Material) -> Result<Bottle, LaunchError> {
-        let material = Arc::new(material);
-        let mut plan = plan;
+        let began = Instant::now();
+        let outcome = self.launch_named(plan, Arc::new(material)).await;
+        metrics::launch_finished(began.elapsed().as_secs_f64(), outcome.is_ok());
+        outcome
+    }
+
+    async fn launch_named(
+        &self,
+        mut plan: LaunchPlan,
+        material: Arc<Material>,
+    ) -> Result<Bottle, LaunchError> {
         for n in 2..=NAMES_TRIED {
             match self.launch_once(Arc::new(plan.clone()), Arc::clone(&material)).await {
                 Err(error) if error.failure.is_name_conflict() && error.teardown.is_empty() => {

@@ -12,6 +12,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::backend::Backend;
 use crate::messages::RootMsg;
+use crate::metrics;
 
 /// First pause before the stream is opened again, doubled up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -77,14 +78,19 @@ impl Actor for EngineWatch {
 
 async fn watch(args: &EngineWatchArgs) {
     let mut pause = FIRST_PAUSE;
+    let mut heard = true;
     loop {
         if let Ok(mut news) = args.backend.watch().await {
             pause = FIRST_PAUSE;
+            heard = true;
             // What happened before is not told: who cares looks for himself.
             let _ = args.root.cast(RootMsg::EngineHeard);
             while let Some(Ok(item)) = news.next().await {
                 let _ = args.root.cast(RootMsg::News(item));
             }
+        }
+        if std::mem::take(&mut heard) {
+            metrics::engine_lost();
         }
         let _ = args.root.cast(RootMsg::EngineLost);
         tokio::time::sleep(pause).await;

@@ -39,7 +39,8 @@ pub fn why_not() -> Option<String> {
         return Some("it needs Linux and root".into());
     }
     let missing = PROGRAMS.into_iter().find(|program| {
-        let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let found =
+            Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
         matches!(found, Err(error) if error.kind() == io::ErrorKind::NotFound)
     });
     missing.map(|program| format!("it needs the program {program}"))
@@ -54,7 +55,17 @@ impl PrivateEngine {
         std::fs::write(dir.join("daemon.json"), "{}")?;
         let cgroup = format!("bottle-{name}");
         let mut keeper = Command::new("unshare")
-            .args(["--net", "--mount", "--pid", "--fork", "--mount-proc", "--propagation", "slave", "--", "sh"])
+            .args([
+                "--net",
+                "--mount",
+                "--pid",
+                "--fork",
+                "--mount-proc",
+                "--propagation",
+                "slave",
+                "--",
+                "sh",
+            ])
             .arg(dir.join("keeper.sh"))
             .arg(&dir)
             .arg(&cgroup)
@@ -67,7 +78,11 @@ impl PrivateEngine {
         let children = format!("/proc/{0}/task/{0}/children", keeper.id());
         let pid = std::fs::read_to_string(children)?.trim().parse().map_err(io::Error::other)?;
         let engine = Self { dir, cgroup, keeper, hold, pid, daemon: None };
-        if line.trim() == "ready" { Ok(engine) } else { Err(io::Error::other("its namespaces were not made")) }
+        if line.trim() == "ready" {
+            Ok(engine)
+        } else {
+            Err(io::Error::other("its namespaces were not made"))
+        }
     }
 
     pub fn socket(&self) -> PathBuf {

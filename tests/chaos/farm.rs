@@ -176,5 +176,8 @@ fn copy_images(config: &Config, place: &Place) {
     let from = save.stdout.take().unwrap();
     let address = place.address.to_string();
     let load = Command::new("docker").args(["-H", &address, "load", "-q"]).stdin(from).output().unwrap();
-    assert!(save.wait().unwrap().success() && load.status.success(), "the images could not be copied: {load:?}");
+    assert!(
+        save.wait().unwrap().success() && load.status.success(),
+        "the images could not be copied: {load:?}"
+    );
 }

@@ -12,6 +12,7 @@ mod farm;
 mod launch;
 mod liar;
 mod matrix;
+mod measures;
 mod names;
 mod orphans;
 mod provisioning;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ractor::{Actor, ActorRef};
+use tracing::Instrument as _;
 
 use super::children::dismiss;
 use super::phase::{self, Effect, EndReason, Event, Phase, Step};
@@ -33,10 +34,12 @@ pub(super) fn begin(myself: &ActorRef<BottleMsg>, state: &mut BottleState) {
     }
     let (backend, me) = (Arc::clone(&state.backend), myself.clone());
     let spec = members::ground_spec(&state.plan, &state.ownership);
-    state.tasks.spawn(async move {
+    let span = state.measures.begin(Step::Ground);
+    let making = async move {
         let made = backend.ensure_ground(&spec).await;
         let _ = me.cast(BottleMsg::GroundMade(made));
-    });
+    };
+    state.tasks.spawn(making.instrument(span));
 }
 
 /// Closes the bottle when nobody holds its status any more: the future of its launch, then its handles. So
@@ -56,6 +59,7 @@ pub(super) async fn apply(myself: &ActorRef<BottleMsg>, state: &mut BottleState,
     state.phase = next;
     let now = state.phase.as_str();
     if now != before {
+        state.measures.phase(now);
         let why = tree::why_of(&state.phase);
         tracing::info!(bottle = %state.plan.slug(), phase = now, why, "phase");
         state.phase_since = tree::timestamp();
@@ -105,6 +109,7 @@ async fn start_members(myself: &ActorRef<BottleMsg>, state: &mut BottleState) {
         Err(error) => return Box::pin(fail(myself, state, Step::Ground, error.into())).await,
     }
     for role in Role::ALL {
+        state.measures.begin(Step::Member(role));
         supervise::start_worker(myself, state, role).await;
     }
 }
@@ -126,6 +131,8 @@ async fn provision(myself: &ActorRef<BottleMsg>, state: &mut BottleState) {
         bottle: myself.clone(),
         tasks: state.tasks.clone(),
     };
+    // One archive holds certificate, prompt and skills.
+    state.measures.begin(Step::ProvisionCa);
     state.provisionings += 1;
     state.provisioner_since = tree::timestamp();
     dismiss(state.children.take_provisioner());

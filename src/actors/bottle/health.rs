@@ -9,7 +9,7 @@ use ractor::ActorRef;
 use tokio::time::Instant;
 
 use super::effects::apply;
-use super::phase::{Event, Phase};
+use super::phase::{Event, Phase, Step};
 use super::{BottleState, audit, note};
 use crate::actors::supervision::ExitReason;
 use crate::ids::Role;
@@ -43,6 +43,7 @@ pub(super) fn probe(state: &mut BottleState) {
         return;
     }
     state.health.probing_since.get_or_insert_with(Instant::now);
+    state.measures.begin(Step::Probe);
     for role in [Role::Pipelock, Role::Mitmproxy] {
         state.children.of(role).mark(ChildState::Probing, None);
     }
@@ -85,6 +86,7 @@ pub(super) async fn probed(
             state.health.probing_since = None;
             state.health.last_failure = None;
             if state.phase.wants_probe() {
+                state.measures.done(Step::Probe);
                 recovered(state);
                 apply(myself, state, Event::ProbePassed).await;
             }

@@ -8,6 +8,7 @@ mod audit;
 mod children;
 mod effects;
 mod health;
+mod measure;
 mod mend;
 mod operations;
 mod options;
@@ -30,6 +31,7 @@ pub use self::options::SupervisionOptions;
 
 use self::children::{ChildKey, Children};
 use self::health::Health;
+use self::measure::Measures;
 use self::phase::{Event, Phase, Step};
 use crate::actors::supervision::{ExitReason, Input, Supervisor};
 use crate::audit_log::AuditLog;
@@ -41,6 +43,7 @@ use crate::messages::{
     BottleEvent, BottleMsg, BottleStatus, BottleTree, ChildState, CloseReport, ExitNote, LaunchFailure,
     MemberEvent, StepError,
 };
+use crate::metrics;
 use crate::plan::launch_material::LaunchMaterial;
 use crate::plan::spec::{Ground, Ownership};
 use crate::plan::{LaunchPlan, Material};
@@ -115,6 +118,7 @@ pub struct BottleState {
     /// The tree as it was published last.
     tree: Option<Arc<BottleTree>>,
     journal: Journal,
+    measures: Measures,
     /// The last end of each member, as it was and not as the core sees it.
     last_exit: BTreeMap<Role, ExitReason>,
     /// For a post-mortem: ends, decisions, and the tree at the moment of the failure.
@@ -177,6 +181,7 @@ impl Actor for BottleSupervisor {
             phase_since: tree::timestamp(),
             tree: None,
             journal: args.journal,
+            measures: Measures::new(args.plan.slug(), Phase::new().as_str()),
             last_exit: BTreeMap::new(),
             exits: Vec::new(),
             audits: VecDeque::new(),
@@ -215,8 +220,13 @@ impl Actor for BottleSupervisor {
                 let _ = audit::keep(state, *record);
             }
             BottleMsg::Member(..) => {}
-            BottleMsg::ProvisionReached(step) => state.provision_step = step,
+            BottleMsg::ProvisionReached(step) => {
+                state.measures.done(state.provision_step);
+                state.measures.begin(step);
+                state.provision_step = step;
+            }
             BottleMsg::Provisioned(Ok(())) => {
+                state.measures.done(state.provision_step);
                 state.agent_is_new = false;
                 children::dismiss(state.children.take_provisioner());
                 agent_recovered(state);
@@ -281,6 +291,14 @@ impl Actor for BottleSupervisor {
 
 /// Tells embedders and the journal what happened.
 fn note(state: &mut BottleState, event: BottleEvent) {
+    match &event {
+        BottleEvent::RestartScheduled { role, .. } => metrics::restart(*role),
+        BottleEvent::MemberRecovered { role, down_ms } => {
+            metrics::sidecar_recovered(*role, *down_ms as f64 / 1000.0);
+        }
+        BottleEvent::Audited(record) => metrics::denied(record),
+        _ => {}
+    }
     state.journal.event(&event);
     let _ = state.events.send(event);
 }
@@ -314,6 +332,7 @@ async fn ground_made(
 ) {
     match made {
         Ok(ground) => {
+            state.measures.done(Step::Ground);
             state.ground = Some(ground);
             effects::apply(myself, state, Event::GroundReady).await;
         }
@@ -422,6 +441,7 @@ async fn ready(myself: &ActorRef<BottleMsg>, state: &mut BottleState, role: Role
     member.mark(ChildState::Running, None);
     let incarnation = member.incarnation;
     note(state, BottleEvent::MemberStarted { role, incarnation, adopted });
+    state.measures.done(Step::Member(role));
     state.reconciling.remove(&role);
     if role == Role::Mitmproxy && state.halted {
         audit::halt(state);
