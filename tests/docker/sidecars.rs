@@ -178,7 +178,7 @@ fn too_many_deaths_fail_the_bottle_closed_with_a_post_mortem() {
         let report = tokio::time::timeout(PATIENCE, bottle.wait()).await.unwrap();
         assert!(matches!(report.reason, Some(EndReason::Escalated(Role::Pipelock, _))), "{report:?}");
         assert!(report.failed.is_empty(), "{report:?}");
-        let bundles = std::fs::read_dir(lab.path("state/post-mortems")).map(Iterator::count);
+        let bundles = std::fs::read_dir(lab.path("state/post-mortem")).map(Iterator::count);
         assert_eq!(bundles.unwrap(), 1, "what happened is kept");
         runtime.shutdown().await;
     });
