@@ -5,6 +5,7 @@
 //! `BOTTLE_CHAOS_BOTTLES` and `BOTTLE_SEED` say how much and repeat a run; `BOTTLE_CHAOS_ENGINE=shared` uses the engine
 //! that is there; `BOTTLE_TEST_ENGINE=none` leaves all of it out.
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
+#![expect(dead_code, reason = "the suites that use all of it come next")]
 #![expect(unreachable_pub, reason = "one crate, many modules")]
 
 #[path = "../support/mod.rs"]
