@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds the static gate and puts it at target/gate/bottle-gate, where `bottle setup` finds it.
+# Builds the static helpers, the gate and the agent's first process, and puts them at target/gate/bottle-gate and
+# target/gate/bottle-init, where `bottle setup` finds them.
 #
 # BOTTLE_GATE_TARGET   the Rust target; default: what scripts/toolchain.sh prints
 set -eu
@@ -13,11 +14,13 @@ case $target in
     export "CARGO_TARGET_${upper}_RUSTFLAGS=-C target-feature=+crt-static"
     ;;
 esac
-cargo build --profile gate --no-default-features --bin bottle-gate --target "$target"
+cargo build --profile gate --no-default-features --bin bottle-gate --bin bottle-init --target "$target"
 
 out=${CARGO_TARGET_DIR:-target}
 mkdir -p "$out/gate"
-# By rename: a setup that reads it now sees the old or the new one, never half of it.
-cp "$out/$target/gate/bottle-gate" "$out/gate/.bottle-gate.new"
-mv "$out/gate/.bottle-gate.new" "$out/gate/bottle-gate"
-ls -l "$out/gate/bottle-gate" >&2
+for helper in bottle-gate bottle-init; do
+    # By rename: a setup that reads it now sees the old or the new one, never half of it.
+    cp "$out/$target/gate/$helper" "$out/gate/.$helper.new"
+    mv "$out/gate/.$helper.new" "$out/gate/$helper"
+    ls -l "$out/gate/$helper" >&2
+done

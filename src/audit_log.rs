@@ -11,6 +11,8 @@ use crate::ids::BottleId;
 /// An open audit file. A bottle without a state directory has none: then decisions are events only.
 #[derive(Debug)]
 pub struct AuditLog {
+    path: Option<PathBuf>,
+    /// Closed by a failure; the next line opens it again.
     file: Option<File>,
     /// The last line may be incomplete: the next one starts on a line of its own.
     torn: bool,
@@ -19,7 +21,7 @@ pub struct AuditLog {
 impl AuditLog {
     /// No file.
     pub fn none() -> Self {
-        Self { file: None, torn: false }
+        Self { path: None, file: None, torn: false }
     }
 
     /// Opens the file of a bottle for appending; makes its directory (mode 0700). Safe to repeat.
@@ -31,8 +33,8 @@ impl AuditLog {
         if let Some(dir) = path.parent() {
             DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         }
-        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
-        Ok(Self { file: Some(file), torn: false })
+        let file = open(&path)?;
+        Ok(Self { path: Some(path), file: Some(file), torn: false })
     }
 
     /// Where the file of a bottle lies.
@@ -45,12 +47,23 @@ impl AuditLog {
     /// # Errors
     /// The disk is full, or the file system failed: the caller then closes the egress.
     pub fn append(&mut self, record: &AuditRecord) -> io::Result<()> {
-        let Some(file) = &mut self.file else { return Ok(()) };
+        let Some(path) = &self.path else { return Ok(()) };
+        let mut file = match self.file.take() {
+            Some(file) => file,
+            None => open(path)?,
+        };
         let mut line = if self.torn { vec![b'\n'] } else { Vec::new() };
         serde_json::to_writer(&mut line, record)?;
         line.push(b'\n');
         let written = file.write_all(&line);
         self.torn = written.is_err();
+        if written.is_ok() {
+            self.file = Some(file);
+        }
         written
     }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
 }

@@ -19,7 +19,7 @@ use crate::actors::supervision::{CallError, call};
 use crate::backend::{LogOptions, MemberStats, Output};
 use crate::ids::{BottleId, Fingerprint, Role, Slug};
 use crate::messages::{
-    BottleEvent, BottleMsg, BottleStatus, CloseReport, CopyRequest, ExecRequest, OperationError,
+    BottleEvent, BottleMsg, BottleStatus, BottleTree, CloseReport, CopyRequest, ExecRequest, OperationError,
 };
 use crate::plan::LaunchPlan;
 
@@ -83,9 +83,20 @@ impl Bottle {
         self.inner.status.borrow().fingerprint.clone()
     }
 
-    /// Phase word now: launching, ready, closing, gone.
+    /// Phase word now: launching, ready, degraded, suspended, closing, gone.
     pub fn phase(&self) -> &'static str {
         self.inner.status.borrow().phase
+    }
+
+    /// The supervision tree now: what each child is doing, its restarts, since when and why. `None` in the
+    /// first moments of a launch.
+    pub fn tree(&self) -> Option<Arc<BottleTree>> {
+        self.inner.status.borrow().tree.clone()
+    }
+
+    /// The bottle as it changes: phase, tree, report. The receiver also keeps the bottle open, as a handle does.
+    pub fn watch(&self) -> watch::Receiver<BottleStatus> {
+        self.inner.status.clone()
     }
 
     /// Events from now on. A slow reader misses the oldest (`RecvError::Lagged`).

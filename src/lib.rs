@@ -44,8 +44,10 @@
 //! # Ok(()) }
 //! ```
 
+pub mod channel;
 pub mod gate;
 pub mod ids;
+pub mod init;
 
 #[cfg(feature = "runtime")]
 pub mod actors;
@@ -62,11 +64,15 @@ pub mod error;
 #[cfg(feature = "runtime")]
 pub mod handle;
 #[cfg(feature = "runtime")]
+pub mod journal;
+#[cfg(feature = "runtime")]
 pub mod lease;
 #[cfg(feature = "runtime")]
 pub mod manifest;
 #[cfg(feature = "runtime")]
 pub mod messages;
+#[cfg(feature = "runtime")]
+pub mod metrics;
 #[cfg(feature = "runtime")]
 pub mod plan;
 #[cfg(feature = "runtime")]
@@ -74,6 +80,8 @@ pub mod runtime;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+#[cfg(feature = "runtime")]
+pub use actors::bottle::SupervisionOptions;
 #[cfg(feature = "runtime")]
 pub use config::{Config, HostEnv};
 #[cfg(feature = "runtime")]

@@ -2,6 +2,10 @@
 //!
 //! A variant is the imperative verb of the handle method it serves; an event is a past participle.
 
+mod event;
+mod post_mortem;
+mod tree;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,15 +15,20 @@ use ractor::RpcReplyPort;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::backend::{
-    BackendError, BackendErrorKind, ExecControl, ExecSpec, LogOptions, MemberStats, Output,
+    BackendError, BackendErrorKind, ExecControl, ExecSpec, Happening, LogOptions, MemberStats, Mended, News,
+    Output,
 };
-use crate::egress::AuditRecord;
+use crate::egress::{AuditRecord, ProbeChecks};
 use crate::ids::{BottleId, Fingerprint, MemberId, Role, Secret, Slug};
 use crate::plan::provision::{AGENT_USER, WORKSPACE};
 use crate::plan::spec::{ExecUser, Ground, TtySize};
 
 pub use crate::actors::bottle::phase::{EndReason, Step};
-pub use crate::actors::supervision::ExitReason;
+pub use crate::actors::container::WorkerSerial;
+pub use crate::actors::supervision::{ExitReason, Incarnation};
+pub use event::{BottleEvent, EventRecord};
+pub use post_mortem::{ExitNote, LogTail, PostMortem};
+pub use tree::{BottleTree, ChildState, ChildTree};
 
 /// A command for the agent container. See [`Bottle::exec`](crate::Bottle::exec).
 #[derive(Clone, Debug)]
@@ -130,6 +139,12 @@ pub enum OperationError {
         /// Its phase.
         phase: &'static str,
     },
+    /// The engine cannot be reached; the bottle waits for it.
+    #[error("bottle {slug} is suspended: the container engine cannot be reached")]
+    Suspended {
+        /// Which bottle.
+        slug: Slug,
+    },
     /// The engine failed.
     #[error(transparent)]
     Backend(#[from] BackendError),
@@ -188,28 +203,16 @@ pub struct CloseReport {
 /// What an observer sees of a bottle.
 #[derive(Clone, Debug)]
 pub struct BottleStatus {
-    /// Phase word: launching, ready, closing, gone.
+    /// Phase word: launching, ready, degraded, suspended, closing, gone.
     pub phase: &'static str,
+    /// The supervision tree; `None` before the launch has begun.
+    pub tree: Option<Arc<BottleTree>>,
     /// Set once it was ready. Creates belong to a launch: what never was ready may leave one under way.
     pub was_ready: bool,
     /// Set once it is gone.
     pub report: Option<Arc<CloseReport>>,
     /// Fingerprint of the bottle's certificate.
     pub fingerprint: Option<Fingerprint>,
-}
-
-/// Something that happened in a bottle, for embedders.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum BottleEvent {
-    /// The phase changed.
-    PhaseChanged(&'static str),
-    /// A member runs.
-    MemberStarted(Role),
-    /// A member ended.
-    MemberEnded(Role, ExitReason),
-    /// An egress decision.
-    Audited(Arc<AuditRecord>),
 }
 
 /// A launch that failed: the cause and what could not be removed, both.
@@ -304,18 +307,30 @@ pub enum BottleMsg {
     Close,
     /// From the ground task.
     GroundMade(Result<Ground, BackendError>),
-    /// From a container worker.
-    Member(Role, MemberEvent),
+    /// From a container worker; from a replaced one it is ignored.
+    Member(Role, WorkerSerial, MemberEvent),
     /// From the provisioner: it has come to this step.
     ProvisionReached(Step),
     /// From the provisioner.
     Provisioned(Result<(), (Step, StepError)>),
-    /// From the teardown task.
-    TornDown(CloseReport),
+    /// From the teardown task; with the last lines of each container when a post-mortem was asked for.
+    TornDown(CloseReport, Vec<LogTail>),
     /// From a timer.
     LaunchDeadlinePassed,
-    /// From a timer: ask for the probe again.
-    ProbeAgain,
+    /// From a timer: ask for the probe again, if this probing is still the current one.
+    ProbeAgain(u64),
+    /// From a timer: is the chain alive?
+    HealthDue,
+    /// From a timer: the pause before a restart is over.
+    BackoffPassed(Role, Incarnation),
+    /// From the root: something happened to a member, or to the networks.
+    Noticed(Option<Role>, Happening),
+    /// From the mend task.
+    Mended(Role, Result<Mended, BackendError>),
+    /// From the root: the engine cannot be heard any more.
+    EngineLost,
+    /// From the task that waits for it.
+    EngineBack,
 }
 
 /// What a container worker reports.
@@ -323,16 +338,30 @@ pub enum BottleMsg {
 pub enum MemberEvent {
     /// It is created; archives may go in.
     Created(MemberId),
-    /// It runs; for mitmproxy: its addon listens.
-    Ready,
+    /// It runs and is heard; a fresh mitmproxy: its addon listens.
+    Ready {
+        /// It ran already.
+        adopted: bool,
+    },
     /// A step towards that failed.
     Failed(StepError),
     /// It ended, or cannot be heard or told anything any more; with its last words.
     Ended(ExitReason, String),
-    /// The probe's answer: `Err` says what did not behave.
-    Probed(Result<(), String>),
+    /// Nobody can tell what became of it: the engine is away.
+    EngineLost(BackendError),
+    /// The answer to the probe of this number.
+    Probed(u64, Result<(), ProbeFailure>),
     /// An egress decision.
     Audited(Box<AuditRecord>),
+}
+
+/// A probe that did not pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeFailure {
+    /// What did not behave, for people.
+    pub detail: String,
+    /// The single checks: they tell whose fault it is.
+    pub checks: ProbeChecks,
 }
 
 /// Messages of a container worker.
@@ -344,6 +373,8 @@ pub enum ContainerMsg {
     Control(Secret<String>),
     /// From its task: nothing more will come.
     Ended,
+    /// From its task: it panicked. The worker fails with it.
+    Panicked(String),
 }
 
 /// Messages of the root supervisor.
@@ -355,6 +386,12 @@ pub enum RootMsg {
     Spawn(Box<crate::actors::bottle::BottleArgs>, RpcReplyPort<Result<ractor::ActorRef<BottleMsg>, String>>),
     /// [`Runtime::shutdown`](crate::Runtime::shutdown): refuse new bottles from now on, close those that live.
     Shutdown(RpcReplyPort<Vec<(Slug, Arc<CloseReport>)>>),
+    /// From the engine watch.
+    News(News),
+    /// From the engine watch: it hears the engine from now on.
+    EngineHeard,
+    /// From the engine watch: it does not hear the engine any more.
+    EngineLost,
     /// The last [`Runtime`](crate::Runtime) is dropped: as `Shutdown`, then give the lease up.
     Retire,
 }

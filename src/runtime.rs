@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorRef};
 use tokio::sync::{Semaphore, broadcast, oneshot, watch};
+use tokio::time::Instant;
 
 pub use attached::{ActiveBottle, AttachError, AttachedBottle};
 pub use error::{LaunchError, PrepareError, RuntimeError};
 
-use crate::actors::bottle::{BottleArgs, teardown};
+use crate::actors::bottle::{BottleArgs, SupervisionOptions, teardown};
 use crate::actors::root::{Root, RootArgs};
 use crate::actors::supervision::call;
 use crate::audit_log::AuditLog;
@@ -22,8 +23,10 @@ use crate::backend::{Backend, BackendError, OwnedBy};
 use crate::config::{Config, HostEnv, Paths};
 use crate::handle::Bottle;
 use crate::ids::{BottleId, OwnerId, Slug};
+use crate::journal::Journal;
 use crate::lease::{self, Lease};
 use crate::messages::{BottleStatus, CloseReport, LaunchFailure, RootMsg};
+use crate::metrics;
 use crate::plan::names::numbered;
 use crate::plan::spec::Ownership;
 use crate::plan::{BottleSpec, CleanupPlan, HostFacts, LaunchPlan, LivingOwners, Material, Orphan, resolve};
@@ -50,13 +53,16 @@ pub struct RuntimeOptions {
     pub state_dir: PathBuf,
     /// From the first create to ready; default 120 s.
     pub launch_deadline: Duration,
+    /// Restart intensity, backoff and health checks of each bottle.
+    pub supervision: SupervisionOptions,
 }
 
 impl RuntimeOptions {
     /// The defaults for these surroundings.
     pub fn new(backend: Arc<dyn Backend>, config: Config, host: HostEnv) -> Self {
         let state_dir = Paths::resolve(&host).state_dir;
-        Self { backend, config, host, state_dir, launch_deadline: Duration::from_secs(120) }
+        let (launch_deadline, supervision) = (Duration::from_secs(120), SupervisionOptions::default());
+        Self { backend, config, host, state_dir, launch_deadline, supervision }
     }
 }
 
@@ -80,6 +86,7 @@ impl Runtime {
     /// # Errors
     /// The state directory cannot be written.
     pub async fn start(options: RuntimeOptions) -> Result<Self, RuntimeError> {
+        metrics::describe();
         let lease = Lease::acquire(&options.state_dir)
             .map_err(|source| RuntimeError::State { dir: options.state_dir.clone(), source })?;
         let lease = Arc::new(lease);
@@ -108,8 +115,17 @@ impl Runtime {
     /// # Errors
     /// The failed step with its cause, and what could not be removed.
     pub async fn launch(&self, plan: LaunchPlan, material: Material) -> Result<Bottle, LaunchError> {
-        let material = Arc::new(material);
-        let mut plan = plan;
+        let began = Instant::now();
+        let outcome = self.launch_named(plan, Arc::new(material)).await;
+        metrics::launch_finished(began.elapsed().as_secs_f64(), outcome.is_ok());
+        outcome
+    }
+
+    async fn launch_named(
+        &self,
+        mut plan: LaunchPlan,
+        material: Arc<Material>,
+    ) -> Result<Bottle, LaunchError> {
         for n in 2..=NAMES_TRIED {
             match self.launch_once(Arc::new(plan.clone()), Arc::clone(&material)).await {
                 Err(error) if error.failure.is_name_conflict() && error.teardown.is_empty() => {
@@ -137,12 +153,21 @@ impl Runtime {
             LaunchError::host(slug.clone(), path, source)
         })?;
         let (launched, outcome) = oneshot::channel();
-        let status = BottleStatus { phase: "launching", was_ready: false, report: None, fingerprint: None };
+        let status = BottleStatus {
+            phase: "launching",
+            tree: None,
+            was_ready: false,
+            report: None,
+            fingerprint: None,
+        };
         let (status, seen) = watch::channel(status);
         let (events, _) = broadcast::channel(EVENT_QUEUE);
+        let ownership = self.ownership(&plan, &id, lease);
         let args = BottleArgs {
             backend: Arc::clone(&options.backend),
-            ownership: self.ownership(&plan, &id, lease),
+            journal: Journal::open(&options.state_dir, &ownership),
+            options: options.supervision,
+            ownership,
             plan: Arc::clone(&plan),
             material,
             audit,

@@ -8,20 +8,24 @@ use std::path::{Path, PathBuf};
 /// Longest prefix wins. `plan::spec` is what a backend is asked for in the bottle's own words, so it lies below
 /// the backends; the rest of `plan` looks at a backend (read-only) and lies above. Messages and the actors that
 /// exchange them are one layer.
-const LAYERS: [(&str, u32); 17] = [
+const LAYERS: [(&str, u32); 21] = [
     ("ids", 0),
     ("error", 0),
     ("gate", 1),
+    ("channel", 1),
+    ("init", 1),
     ("config", 1),
     ("manifest", 1),
     ("egress", 1),
     ("lease", 1),
     ("audit_log", 2),
+    ("metrics", 2),
     ("plan::spec", 2),
     ("backend", 3),
     ("plan", 4),
     ("messages", 5),
     ("actors", 5),
+    ("journal", 5),
     ("handle", 6),
     ("runtime", 7),
     ("testing", 8),

@@ -1,14 +1,15 @@
-//! Leaf worker of one container: ensure, attach, start, watch its output, report its end.
+//! Leaf worker of one container: ensure or adopt, attach, start, watch its output, report its end.
 //!
 //! Role: container worker (pipelock, mitmproxy, agent). Owner: the bottle supervisor. Messages:
 //! [`ContainerMsg`]. The work is one task, so the worker always answers; stopping the worker ends the task
-//! but leaves the container alone: containers are removed by the teardown, from labels.
+//! but leaves the container alone: containers are removed by the teardown, from labels, and a new worker
+//! adopts what runs.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
@@ -17,10 +18,10 @@ use tokio_util::task::TaskTracker;
 
 use super::interpreter::Interpreter;
 use super::supervision::ExitReason;
-use crate::backend::{Backend, BackendErrorKind, MemberIo, Output};
+use crate::backend::{Backend, BackendError, BackendErrorKind, MemberIo, Output};
 use crate::ids::{MemberId, Role, Secret};
 use crate::messages::{BottleMsg, ContainerMsg, MemberEvent, StepError};
-use crate::plan::spec::MemberSpec;
+use crate::plan::spec::{MemberSpec, MemberState};
 
 /// Lines of a container's output kept for error messages.
 const TAIL_LINES: usize = 20;
@@ -31,9 +32,27 @@ const CONTROL_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the news of a container's end may come after the end of its output.
 const END_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How a worker comes to its container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// Makes it, or finds the one that was made, and starts it.
+    Start,
+    /// Kills it first: it runs but does not answer.
+    Replace(MemberId),
+    /// Takes it over as it is; one that has ended is reported, not started.
+    Adopt(MemberId),
+}
+
+/// Which worker a message comes from: a replaced one may still have sent something.
+pub type WorkerSerial = u64;
+
 /// What a container worker is started with.
 #[derive(Debug)]
 pub struct ContainerArgs {
+    /// How it comes to its container.
+    pub entry: Entry,
+    /// Named in everything it reports.
+    pub serial: WorkerSerial,
     /// Where its container lives.
     pub backend: Arc<dyn Backend>,
     /// What to run.
@@ -96,15 +115,22 @@ impl Actor for Container {
             ContainerMsg::Run => start_task(&myself, state),
             ContainerMsg::Control(line) => {
                 if state.control.try_send(line).is_err() {
-                    // A line may close the egress: what cannot be told to is ended.
-                    let (role, why) = (state.args.spec.role, "does not read its control lines".to_owned());
-                    let ended = MemberEvent::Ended(ExitReason::Failed(why), Tail::default().text());
-                    let _ = state.args.bottle.cast(BottleMsg::Member(role, ended));
+                    // A line may close the egress: what cannot be told to is replaced.
+                    let exit = ExitReason::Hung("its control lines are not read".to_owned());
+                    state.args.report(MemberEvent::Ended(exit, Tail::default().text()));
                 }
             }
             ContainerMsg::Ended => {}
+            ContainerMsg::Panicked(why) => return Err(why.into()),
         }
         Ok(())
+    }
+}
+
+impl ContainerArgs {
+    /// Tells the bottle. It may be gone already; then nobody needs the news.
+    fn report(&self, event: MemberEvent) {
+        let _ = self.bottle.cast(BottleMsg::Member(self.spec.role, self.serial, event));
     }
 }
 
@@ -112,13 +138,24 @@ fn start_task(myself: &ActorRef<ContainerMsg>, state: &mut ContainerState) {
     let Some(control) = state.control_rx.take() else { return };
     let (args, cancel, me) = (Arc::clone(&state.args), state.cancel.clone(), myself.clone());
     args.tasks.clone().spawn(async move {
-        let role = args.spec.role;
-        if let Some(outcome) = live(&args, control, &cancel).await {
-            // The supervisor may be gone already; then nobody needs the news.
-            let _ = args.bottle.cast(BottleMsg::Member(role, outcome));
-        }
-        let _ = me.cast(ContainerMsg::Ended);
+        // A panic in a task is nobody's event; it becomes the worker's own failure, which supervision sees.
+        let lived = std::panic::AssertUnwindSafe(live(&args, control, &cancel)).catch_unwind().await;
+        let _ = match lived {
+            Ok(last) => {
+                if let Some(event) = last {
+                    args.report(event);
+                }
+                me.cast(ContainerMsg::Ended)
+            }
+            Err(panic) => me.cast(ContainerMsg::Panicked(words_of(panic.as_ref()))),
+        };
     });
+}
+
+fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    format!("panicked: {}", text.unwrap_or_else(|| "no words".to_owned()))
 }
 
 /// A container's whole life as this worker sees it; returns its last event, nothing when it was cancelled.
@@ -128,54 +165,99 @@ async fn live(
     cancel: &CancellationToken,
 ) -> Option<MemberEvent> {
     let (backend, role) = (&args.backend, args.spec.role);
-    let report = |event| drop(args.bottle.cast(BottleMsg::Member(role, event)));
-    let id = match backend.ensure_member(&args.spec).await {
-        Ok(id) => id,
-        Err(error) => return Some(MemberEvent::Failed(error.into())),
-    };
-    report(MemberEvent::Created(id.clone()));
-    if cancel.is_cancelled() {
-        return None;
-    }
-    let io = match backend.start_member(&id, args.material.clone()).await {
-        Ok(io) => io,
-        Err(error) => return Some(MemberEvent::Failed(error.into())),
+    let (id, io) = match enter(args, cancel).await {
+        Ok(Some(entered)) => entered,
+        Ok(None) => return None,
+        Err(event) => return Some(event),
     };
     let mut interpreter = Interpreter::new(role);
-    if interpreter.ready_at_start() {
-        report(MemberEvent::Ready);
+    if io.found_running {
+        interpreter.found_running();
+    }
+    if interpreter.is_ready() {
+        args.report(MemberEvent::Ready { adopted: io.found_running });
     }
     let mut tail = Tail::default();
     let watch = async {
-        let why = pump(io, control, &mut interpreter, &mut tail, &report).await;
+        let why = pump(io, control, &mut interpreter, &mut tail, &|event| args.report(event)).await;
         if !speaks_protocol(role) {
-            return end_of(args, &id).await;
+            return end_of(backend.as_ref(), &id).await;
         }
         // No decision without a trace, no halt that is not heard: a channel does not outlive its container
         // for longer than the news of its end takes, and a container not its channel.
-        let ended = tokio::time::timeout(END_PATIENCE, end_of(args, &id)).await;
-        ended.unwrap_or_else(|_| ExitReason::Failed(why.to_owned()))
+        let ended = tokio::time::timeout(END_PATIENCE, end_of(backend.as_ref(), &id)).await;
+        ended.unwrap_or(Ok(why))
     };
-    let exit = tokio::select! {
+    let ended = tokio::select! {
         () = cancel.cancelled() => return None,
-        exit = watch => exit,
+        ended = watch => ended,
     };
-    Some(if interpreter.is_ready() {
-        MemberEvent::Ended(exit, tail.text())
-    } else {
-        MemberEvent::Failed(StepError::MemberEnded { role, exit, tail: tail.text() })
+    Some(match ended {
+        Err(lost) => MemberEvent::EngineLost(lost),
+        Ok(exit) if interpreter.is_ready() => MemberEvent::Ended(exit, tail.text()),
+        Ok(exit) => MemberEvent::Failed(StepError::MemberEnded { role, exit, tail: tail.text() }),
     })
 }
 
-/// Carries output out and control lines in until one of them breaks; says which.
+/// Comes to a running container with attached streams, as the entry says. `None` when it was cancelled.
+async fn enter(
+    args: &ContainerArgs,
+    cancel: &CancellationToken,
+) -> Result<Option<(MemberId, MemberIo)>, MemberEvent> {
+    let backend = args.backend.as_ref();
+    match &args.entry {
+        Entry::Adopt(id) => return adopt(backend, id).await,
+        // What was killed already is no reason to give up: the start that follows decides.
+        Entry::Replace(id) => {
+            if let Err(error) = backend.stop_member(id, Duration::ZERO).await
+                && error.kind != BackendErrorKind::NotFound
+            {
+                backend.remove_member(id).await.map_err(failed)?;
+            }
+        }
+        Entry::Start => {}
+    }
+    let id = backend.ensure_member(&args.spec).await.map_err(failed)?;
+    args.report(MemberEvent::Created(id.clone()));
+    if cancel.is_cancelled() {
+        return Ok(None);
+    }
+    let io = backend.start_member(&id, args.material.clone()).await.map_err(failed)?;
+    Ok(Some((id, io)))
+}
+
+async fn adopt(backend: &dyn Backend, id: &MemberId) -> Result<Option<(MemberId, MemberIo)>, MemberEvent> {
+    let status = backend.inspect_member(id).await.map_err(failed)?;
+    let exit = match status.state {
+        MemberState::Running | MemberState::Paused => {
+            let io = backend.attach_member(id).await.map_err(failed)?;
+            return Ok(Some((id.clone(), MemberIo { found_running: true, ..io })));
+        }
+        MemberState::Exited(exit) => ExitReason::ContainerExited(exit),
+        MemberState::Created => ExitReason::StartFailed("it was never started".to_owned()),
+        MemberState::Gone => ExitReason::ContainerGone,
+    };
+    Err(MemberEvent::Ended(exit, Tail::default().text()))
+}
+
+fn failed(error: BackendError) -> MemberEvent {
+    if error.kind == BackendErrorKind::Unreachable {
+        return MemberEvent::EngineLost(error);
+    }
+    MemberEvent::Failed(error.into())
+}
+
+/// Carries output out and control lines in until one of them breaks; says what that means for a container that
+/// goes on. A lost stream can be had again; a container that does not read has to be replaced.
 async fn pump(
     io: MemberIo,
     mut control: mpsc::Receiver<Secret<String>>,
     interpreter: &mut Interpreter,
     tail: &mut Tail,
     report: &(impl Fn(MemberEvent) + Sync),
-) -> &'static str {
-    let MemberIo { mut stdin, mut output } = io;
+) -> ExitReason {
+    let hung = |what: &str| ExitReason::Hung(what.to_owned());
+    let MemberIo { mut stdin, mut output, .. } = io;
     loop {
         tokio::select! {
             piece = output.next() => match piece {
@@ -187,26 +269,29 @@ async fn pump(
                 }
                 Some(Ok(Output::Stderr(bytes))) => tail.feed(&bytes),
                 // A broken stream says nothing about the container; the wait that follows does.
-                Some(Err(_)) | None => return "closed its output while it ran",
+                Some(Err(_)) | None => return ExitReason::Unheard("closed its output while it ran".to_owned()),
             },
             Some(line) = control.recv() => {
-                let Some(sink) = &mut stdin else { return "has no control channel" };
+                let Some(sink) = &mut stdin else { return hung("it has no control channel") };
                 let written = sink.write_all(line.expose_secret().as_bytes());
                 match tokio::time::timeout(CONTROL_PATIENCE, written).await {
                     Ok(Ok(())) => {}
-                    Ok(Err(_)) | Err(_) => return "does not read its control lines",
+                    Ok(Err(_)) | Err(_) => return hung("its control lines are not read"),
                 }
             }
         }
     }
 }
 
-/// Waits for the container's end, whatever became of its streams.
-async fn end_of(args: &ContainerArgs, id: &MemberId) -> ExitReason {
-    match args.backend.wait_member(id).await {
-        Ok(exit) => ExitReason::ContainerExited(exit),
-        Err(error) if error.kind == BackendErrorKind::NotFound => ExitReason::ContainerGone,
-        Err(error) => ExitReason::Failed(crate::error::chain(&error)),
+/// Waits for the container's end, whatever became of its streams. `Err`: nobody can tell.
+async fn end_of(backend: &dyn Backend, id: &MemberId) -> Result<ExitReason, BackendError> {
+    match backend.wait_member(id).await {
+        Ok(exit) => Ok(ExitReason::ContainerExited(exit)),
+        Err(error) if error.kind == BackendErrorKind::NotFound => Ok(ExitReason::ContainerGone),
+        Err(error) if matches!(error.kind, BackendErrorKind::Unreachable | BackendErrorKind::Deadline) => {
+            Err(error)
+        }
+        Err(error) => Ok(ExitReason::Unheard(crate::error::chain(&error))),
     }
 }
 

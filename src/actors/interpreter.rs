@@ -3,7 +3,7 @@
 
 use crate::egress::InterceptorEvent;
 use crate::ids::Role;
-use crate::messages::MemberEvent;
+use crate::messages::{MemberEvent, ProbeFailure};
 
 use super::container::speaks_protocol;
 
@@ -24,12 +24,13 @@ impl Interpreter {
         Self { role, ready: !speaks_protocol(role), line: Vec::new(), overlong: false }
     }
 
-    /// Whether the container is ready as soon as it runs. pipelock listens within milliseconds and the
-    /// probe proves it; the agent container only holds the agent's processes.
-    pub(super) fn ready_at_start(&self) -> bool {
-        self.ready
+    /// The container ran already, so it has said long ago that it is ready; a probe will tell.
+    pub(super) fn found_running(&mut self) {
+        self.ready = true;
     }
 
+    /// Whether the container counts as running. pipelock listens within milliseconds and the probe proves it;
+    /// the agent container only holds the agent's processes.
     pub(super) fn is_ready(&self) -> bool {
         self.ready
     }
@@ -59,18 +60,23 @@ impl Interpreter {
         match InterceptorEvent::parse(line) {
             Ok(InterceptorEvent::Ready) => {
                 self.ready = true;
-                Some(MemberEvent::Ready)
+                Some(MemberEvent::Ready { adopted: false })
             }
-            Ok(InterceptorEvent::Probe { ok: true, .. }) => Some(MemberEvent::Probed(Ok(()))),
-            Ok(InterceptorEvent::Probe { detail, .. }) => Some(MemberEvent::Probed(Err(detail))),
+            Ok(InterceptorEvent::Probe { id, ok: true, .. }) => Some(MemberEvent::Probed(id, Ok(()))),
+            Ok(InterceptorEvent::Probe { id, detail, checks, .. }) => {
+                Some(MemberEvent::Probed(id, Err(ProbeFailure { detail, checks })))
+            }
             Ok(InterceptorEvent::Audit(record)) => Some(MemberEvent::Audited(Box::new(record))),
             Ok(InterceptorEvent::Fault { r#where, error }) => {
                 tracing::warn!(part = r#where, error, "mitmproxy's addon reports a fault");
                 None
             }
-            Ok(InterceptorEvent::Policy { .. } | InterceptorEvent::Halted | InterceptorEvent::Resumed) => {
-                None
-            }
+            Ok(
+                InterceptorEvent::Policy { .. }
+                | InterceptorEvent::Halted
+                | InterceptorEvent::Resumed
+                | InterceptorEvent::Pong { .. },
+            ) => None,
             Err(error) => {
                 tracing::warn!(%error, "line of mitmproxy not understood");
                 None

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! root                     dynamic supervisor; survives any bottle
+//! ├─ engine watch          permanent; news of the engine for the bottles
 //! └─ bottle × N            temporary
 //!      ├─ pipelock         container worker
 //!      ├─ mitmproxy        container worker
@@ -15,6 +16,7 @@
 pub mod bottle;
 pub mod container;
 pub(crate) mod copy;
+pub mod engine_watch;
 pub mod exec;
 mod interpreter;
 pub mod provisioner;

@@ -23,6 +23,15 @@ use crate::plan::{LaunchPlan, Material};
 /// Longest bundle that is read out of an image, in bytes.
 const MAX_BUNDLE_BYTES: usize = 4 * 1024 * 1024;
 
+/// What a provisioner carries in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything: the container is new.
+    All,
+    /// All but the working directory: the container was restarted, and what the agent made of it stays.
+    Again,
+}
+
 /// What a provisioner is started with.
 #[derive(Debug)]
 pub struct ProvisionerArgs {
@@ -38,6 +47,8 @@ pub struct ProvisionerArgs {
     pub certificate: String,
     /// mitmproxy's address, for the SSH client.
     pub proxy: Ipv4Addr,
+    /// What is carried in.
+    pub scope: Scope,
     /// Who hears about it.
     pub bottle: ActorRef<BottleMsg>,
     /// Waited for by the teardown, so that no upload is under way when it lists what is left.
@@ -103,7 +114,7 @@ async fn provision(args: &ProvisionerArgs) -> StepResult<()> {
         reached(args, Step::ProvisionSsh);
         load_key(args, &entry.identity_file).await.map_err(|error| (Step::ProvisionSsh, error))?;
     }
-    if args.plan.copy_cwd() {
+    if args.plan.copy_cwd() && args.scope == Scope::All {
         reached(args, Step::ProvisionGit);
         upload_workspace(args).await.map_err(|error| (Step::ProvisionGit, error))?;
     }

@@ -9,7 +9,8 @@ use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, Supervisio
 use tokio::sync::watch;
 
 use super::bottle::{BottleArgs, BottleSupervisor, teardown};
-use crate::backend::Backend;
+use super::engine_watch::{EngineWatch, EngineWatchArgs};
+use crate::backend::{Backend, Happening};
 use crate::ids::{BottleId, Slug};
 use crate::lease::Lease;
 use crate::messages::{BottleMsg, BottleStatus, CloseReport, EndReason, RootMsg};
@@ -33,6 +34,8 @@ pub struct RootState {
     swept: Vec<Entry>,
     /// Set by a shutdown: no new bottle.
     closing: bool,
+    /// Hears the engine; there from the first bottle on.
+    watch: Option<ActorCell>,
     _lease: Arc<Lease>,
 }
 
@@ -59,7 +62,13 @@ impl Actor for Root {
         _myself: ActorRef<RootMsg>,
         args: RootArgs,
     ) -> Result<RootState, ActorProcessingErr> {
-        Ok(RootState { bottles: HashMap::new(), swept: Vec::new(), closing: false, _lease: args.lease })
+        Ok(RootState {
+            bottles: HashMap::new(),
+            swept: Vec::new(),
+            closing: false,
+            watch: None,
+            _lease: args.lease,
+        })
     }
 
     async fn handle(
@@ -81,6 +90,14 @@ impl Actor for Root {
                 // When the caller gave up meanwhile, the bottle sees that nobody observes it.
                 let _ = reply.send(spawn(&myself, state, *args).await);
             }
+            RootMsg::News(news) => {
+                if let Some(entry) = state.bottles.values().find(|entry| entry.bottle == news.bottle) {
+                    let _ = entry.actor.cast(BottleMsg::Noticed(news.role, news.what));
+                }
+            }
+            // What happened while nobody listened is found by a look at each bottle.
+            RootMsg::EngineHeard => tell_all(state, || BottleMsg::Noticed(None, Happening::Disconnected)),
+            RootMsg::EngineLost => tell_all(state, || BottleMsg::EngineLost),
             RootMsg::Shutdown(reply) => {
                 let closed = close_all(state);
                 tokio::spawn(async move {
@@ -100,16 +117,41 @@ impl Actor for Root {
 
     async fn handle_supervisor_evt(
         &self,
-        _myself: ActorRef<RootMsg>,
+        myself: ActorRef<RootMsg>,
         event: SupervisionEvent,
         state: &mut RootState,
     ) -> Result<(), ActorProcessingErr> {
-        match event {
-            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
-            SupervisionEvent::ActorTerminated(cell, _, _) => ended(state, &cell, "was killed"),
-            SupervisionEvent::ActorFailed(cell, error) => ended(state, &cell, &error.to_string()),
+        let (cell, why) = match event {
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => return Ok(()),
+            SupervisionEvent::ActorTerminated(cell, _, _) => (cell, "was killed".to_owned()),
+            SupervisionEvent::ActorFailed(cell, error) => (cell, error.to_string()),
+        };
+        if state.watch.as_ref().is_some_and(|watch| watch.get_id() == cell.get_id()) {
+            state.watch = None;
+            tracing::error!(why, "the watch of the engine ended; starting another");
+            let backend = state.bottles.values().next().map(|entry| Arc::clone(&entry.backend));
+            if let Some(backend) = backend {
+                start_watch(&myself, state, backend).await;
+            }
+        } else {
+            ended(state, &cell, &why);
         }
         Ok(())
+    }
+}
+
+fn tell_all(state: &RootState, message: impl Fn() -> BottleMsg) {
+    for entry in state.bottles.values() {
+        let _ = entry.actor.cast(message());
+    }
+}
+
+/// Without it a bottle is slower to notice things, and no less safe: so a failure is logged only.
+async fn start_watch(myself: &ActorRef<RootMsg>, state: &mut RootState, backend: Arc<dyn Backend>) {
+    let args = EngineWatchArgs { backend, root: myself.clone() };
+    match Actor::spawn_linked(None, EngineWatch, args, myself.get_cell()).await {
+        Ok((watch, _)) => state.watch = Some(watch.get_cell()),
+        Err(error) => tracing::error!(%error, "the watch of the engine did not start"),
     }
 }
 
@@ -123,6 +165,9 @@ async fn spawn(
     }
     let (backend, status) = (Arc::clone(&args.backend), args.status.clone());
     let (bottle, slug) = (args.ownership.bottle.clone(), args.plan.slug().clone());
+    if state.watch.is_none() {
+        start_watch(myself, state, Arc::clone(&backend)).await;
+    }
     let spawned = Actor::spawn_linked(None, BottleSupervisor, args, myself.get_cell()).await;
     let (actor, _) = spawned.map_err(|error| error.to_string())?;
     let entry = Entry { actor: actor.clone(), backend, bottle, slug, status };
@@ -146,7 +191,11 @@ fn ended(state: &mut RootState, cell: &ActorCell, why: &str) {
     let Some(entry) = state.bottles.remove(&cell.get_id()) else { return };
     let (backend, bottle) = (Arc::clone(&entry.backend), entry.bottle.clone());
     if !entry.lives() {
-        if !entry.status.borrow().was_ready {
+        let status = entry.status.borrow();
+        if status.report.as_ref().is_some_and(|report| !report.failed.is_empty()) {
+            // The engine was away. Nothing is an orphan as long as this process lives.
+            tokio::spawn(sweep_until_done(backend, bottle));
+        } else if !status.was_ready {
             tokio::spawn(sweep_late(backend, bottle));
         }
         return;
@@ -173,6 +222,20 @@ async fn sweep_late(backend: Arc<dyn Backend>, bottle: BottleId) {
         if !report.removed.is_empty() {
             tracing::warn!(%bottle, removed = ?report.removed, "made late by the engine, and removed");
         }
+    }
+}
+
+/// Tries again until the engine has let go of everything.
+async fn sweep_until_done(backend: Arc<dyn Backend>, bottle: BottleId) {
+    let mut pause = LATE[0];
+    loop {
+        tokio::time::sleep(pause).await;
+        let report = teardown::sweep(backend.as_ref(), &bottle).await;
+        if report.failed.is_empty() {
+            tracing::info!(%bottle, removed = ?report.removed, "removed what a teardown could not");
+            return;
+        }
+        pause = (pause * 2).min(LATE[3]);
     }
 }
 

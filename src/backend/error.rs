@@ -46,6 +46,10 @@ pub enum Op {
     Stats,
     /// List what carries our labels.
     ListOwned,
+    /// Put right what an outside hand changed on a container.
+    MendMember,
+    /// Hear what happens to what carries our labels.
+    Watch,
 }
 
 impl fmt::Display for Op {
@@ -67,6 +71,8 @@ impl fmt::Display for Op {
             Op::Logs => "read the logs of",
             Op::Stats => "read the statistics of",
             Op::ListOwned => "list the resources of",
+            Op::MendMember => "mend",
+            Op::Watch => "hear the events of",
         })
     }
 }

@@ -10,6 +10,7 @@ pub mod error;
 pub mod labels;
 #[cfg(feature = "testing")]
 pub mod memory;
+pub mod news;
 pub mod streams;
 mod subnets;
 
@@ -18,6 +19,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 pub use error::{BackendError, BackendErrorKind, Op, Subject};
+pub use news::{Happening, Mended, News, NewsStream, Repair};
 pub use streams::{ByteStream, ExecControl, ExecIo, ExecOutput, ExecSpec, LogOptions, MemberIo, Output};
 
 use crate::ids::{BottleId, ImageRef, MemberId, Secret};
@@ -123,33 +125,55 @@ pub trait Backend: Send + Sync + Debug + 'static {
 
     /// Makes the networks of a bottle, or finds those of the same bottle again.
     ///
-    /// Subnets come from the pool; one that overlaps something else is skipped. `NameConflict` when a zone
-    /// of that name belongs to somebody else; `NoAddressSpace` when the pool is used up.
+    /// Subnets come from the pool; one that overlaps something else is skipped. With
+    /// [`GroundSpec::subnets`] a missing zone gets exactly that subnet. `NameConflict` when a zone of that name
+    /// belongs to somebody else; `NoAddressSpace` when the pool is used up or the subnet asked for is taken;
+    /// `Denied` when a zone of this bottle has another subnet than the one asked for: it stays as it is.
     async fn ensure_ground(&self, spec: &GroundSpec) -> BackendResult<Ground>;
 
     /// Removes the inner zones of a bottle (never the shared one). Repeating it is success.
     async fn remove_ground(&self, bottle: &BottleId) -> BackendResult<()>;
 
-    /// Creates a member with all its endpoints, not started; finds one of the same bottle, role and name again.
+    /// Creates a member with all its endpoints, not started; finds one of the same bottle and role again, also
+    /// under a name that an outside hand has given it.
     ///
-    /// `NameConflict` when the name belongs to somebody else.
+    /// A found one gets its name back; one that runs gets its attachments back. One that does not run, or a paused
+    /// sidecar, and that differs from the specification, is made anew. `NameConflict` when the name belongs to
+    /// somebody else; `Denied` when a running member, or a paused agent, has another specification.
     async fn ensure_member(&self, spec: &MemberSpec) -> BackendResult<MemberId>;
 
     /// Starts a created or ended member. Its streams are attached before it runs, so nothing it says is lost.
     ///
     /// `material` is written to its standard input (never to a disk). With
     /// [`StdinMode::Once`](crate::plan::spec::StdinMode) end of file follows. Starting a running member is
-    /// success and attaches to it without writing the material.
+    /// success and attaches to it without writing the material: see
+    /// [`MemberIo::found_running`]. An ended member starts again as itself: same id, name and addresses, its layer
+    /// as it was, its memory file systems empty. `NotRunning` when it is paused.
     async fn start_member(&self, id: &MemberId, material: Option<Secret<String>>) -> BackendResult<MemberIo>;
 
-    /// Attaches to a running member again (after this process or its actor was replaced).
+    /// Attaches to a running member again (after this process or its actor was replaced). `NotRunning`, also when
+    /// it is paused.
     async fn attach_member(&self, id: &MemberId) -> BackendResult<MemberIo>;
 
     /// What the member is doing. A missing member is [`MemberState::Gone`](crate::plan::spec::MemberState), not an error.
     async fn inspect_member(&self, id: &MemberId) -> BackendResult<MemberStatus>;
 
-    /// Waits until the member is not running. No deadline; dropping the future is safe. `NotFound` when removed.
+    /// Waits until the member is not running; a pause is no end. No deadline; dropping the future is safe.
+    /// `NotFound` when it is not there; one that is removed while it runs may also give the exit of its kill.
     async fn wait_member(&self, id: &MemberId) -> BackendResult<MemberExit>;
+
+    /// Puts right what an outside hand has changed on a running member, without ending it: its attachments with
+    /// their fixed addresses (one that its specification does not have is taken off), a pause of a sidecar (an
+    /// agent's pause is left alone), and its name. What is as specified is not touched; repeating it is success.
+    ///
+    /// `NotFound` about a network when the ground itself is gone; `NameConflict` when somebody else has the name,
+    /// all else being mended by then; `NoAddressSpace` when somebody else has its address.
+    async fn mend_member(&self, id: &MemberId, spec: &MemberSpec) -> BackendResult<Mended>;
+
+    /// What happens to anything that carries our labels, of all owners, from now on: also what happens before the
+    /// stream is first looked at. No deadline once it is there. The end of the stream, or an error in it, means
+    /// that the place was lost, or hangs; what happened meanwhile is not told later.
+    async fn watch(&self) -> BackendResult<NewsStream>;
 
     /// Asks the member to stop, kills it after `grace`. Stopped or missing is success.
     async fn stop_member(&self, id: &MemberId, grace: Duration) -> BackendResult<()>;

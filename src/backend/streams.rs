@@ -40,6 +40,8 @@ pub struct MemberIo {
     pub stdin: Option<InputSink>,
     /// From the moment of attachment on.
     pub output: OutputStream,
+    /// Whether the member ran already: nothing was started and no material was written.
+    pub found_running: bool,
 }
 
 impl fmt::Debug for MemberIo {

@@ -49,7 +49,8 @@ fn nth(pool: Ipv4Net, prefix: u8, index: u32) -> Ipv4Net {
     Ipv4Net::new_assert(base.into(), prefix)
 }
 
-fn free(candidate: Ipv4Net, taken: &[Ipv4Net]) -> bool {
+/// Whether a subnet overlaps none of `taken`.
+pub(in crate::backend) fn free(candidate: Ipv4Net, taken: &[Ipv4Net]) -> bool {
     !taken.iter().any(|other| other.contains(&candidate.network()) || candidate.contains(&other.network()))
 }
 

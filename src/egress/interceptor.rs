@@ -104,8 +104,16 @@ pub enum Control {
     /// Replace policy and secret values as a whole; its generation must be higher than the one in force.
     /// Answered by [`InterceptorEvent::Policy`], or by a fault, and then the old one stays.
     Policy(Box<EgressPolicy>, SecretValues),
-    /// Run the end-to-end probe. Answered by [`InterceptorEvent::Probe`] with the same id.
-    Probe(u64),
+    /// Run the end-to-end probe. Answered by [`InterceptorEvent::Probe`] with the same id, also while the gate is
+    /// down.
+    Probe {
+        /// Comes back with the outcome.
+        id: u64,
+        /// Write no audit lines for the requests of this probe.
+        quiet: bool,
+    },
+    /// Say that the event loop turns. Answered by [`InterceptorEvent::Pong`] with the same id; asks the gate nothing.
+    Ping(u64),
 }
 
 impl Control {
@@ -122,7 +130,8 @@ impl Control {
                 exact_secrets: exposed_exact(secrets),
                 credentials: exposed_credentials(secrets),
             }),
-            Control::Probe(id) => line(&ControlLine::Probe { id: *id }),
+            Control::Probe { id, quiet } => line(&ControlLine::Probe { id: *id, quiet: *quiet }),
+            Control::Ping(id) => line(&ControlLine::Ping { id: *id }),
         }
     }
 }
@@ -163,6 +172,11 @@ pub enum InterceptorEvent {
         ms: f64,
         /// The single checks.
         checks: ProbeChecks,
+    },
+    /// The event loop turns.
+    Pong {
+        /// The id of the ping.
+        id: u64,
     },
     /// Something failed inside; the request concerned was refused.
     Fault {
@@ -253,6 +267,11 @@ enum ControlLine<'a> {
         credentials: BTreeMap<&'a str, &'a str>,
     },
     Probe {
+        id: u64,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        quiet: bool,
+    },
+    Ping {
         id: u64,
     },
 }

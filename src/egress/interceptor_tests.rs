@@ -69,7 +69,9 @@ fn control_lines_have_an_op() {
     let table = [
         (Control::Halt, json!({"op": "halt"})),
         (Control::Resume, json!({"op": "resume"})),
-        (Control::Probe(7), json!({"op": "probe", "id": 7})),
+        (Control::Probe { id: 7, quiet: false }, json!({"op": "probe", "id": 7})),
+        (Control::Probe { id: 7, quiet: true }, json!({"op": "probe", "id": 7, "quiet": true})),
+        (Control::Ping(8), json!({"op": "ping", "id": 8})),
     ];
     for (control, expected) in table {
         assert_eq!(parsed(control.to_line().expect("serialises")), expected);
@@ -94,6 +96,12 @@ fn events_of_the_addon_are_understood() {
     );
     let probe = br#"{"event":"probe","id":7,"ok":true,"detail":"","ms":12.5,"checks":{"gate_health":true,"gate_refuses":true,"scan_denies":true,"proxy_denies":true,"proxy_allows":true}}"#;
     assert!(matches!(InterceptorEvent::parse(probe), Ok(InterceptorEvent::Probe { id: 7, ok: true, .. })));
+}
+
+#[test]
+fn a_pong_names_its_ping() {
+    let pong = br#"{"event":"pong","id":8}"#;
+    assert_eq!(InterceptorEvent::parse(pong), Ok(InterceptorEvent::Pong { id: 8 }));
 }
 
 #[test]

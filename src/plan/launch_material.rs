@@ -90,7 +90,23 @@ pub fn of(
 /// # Errors
 /// Rendering failed.
 pub fn probe_line(id: u64) -> Result<Secret<String>, LaunchMaterialError> {
-    Control::Probe(id).to_line().map_err(|_| LaunchMaterialError::Render(Role::Mitmproxy))
+    Control::Probe { id, quiet: false }.to_line().map_err(|_| LaunchMaterialError::Render(Role::Mitmproxy))
+}
+
+/// The control line that asks for the end-to-end probe without audit lines, for probes that are repeated.
+///
+/// # Errors
+/// Rendering failed.
+pub fn quiet_probe_line(id: u64) -> Result<Secret<String>, LaunchMaterialError> {
+    Control::Probe { id, quiet: true }.to_line().map_err(|_| LaunchMaterialError::Render(Role::Mitmproxy))
+}
+
+/// The control line that asks whether the interceptor's event loop turns.
+///
+/// # Errors
+/// Rendering failed.
+pub fn ping_line(id: u64) -> Result<Secret<String>, LaunchMaterialError> {
+    Control::Ping(id).to_line().map_err(|_| LaunchMaterialError::Render(Role::Mitmproxy))
 }
 
 /// The control line that closes the egress.
@@ -99,4 +115,12 @@ pub fn probe_line(id: u64) -> Result<Secret<String>, LaunchMaterialError> {
 /// Rendering failed.
 pub fn halt_line() -> Result<Secret<String>, LaunchMaterialError> {
     Control::Halt.to_line().map_err(|_| LaunchMaterialError::Render(Role::Mitmproxy))
+}
+
+/// The control line that opens it again.
+///
+/// # Errors
+/// Rendering failed.
+pub fn resume_line() -> Result<Secret<String>, LaunchMaterialError> {
+    Control::Resume.to_line().map_err(|_| LaunchMaterialError::Render(Role::Mitmproxy))
 }

@@ -31,6 +31,7 @@ pub fn ground_spec(plan: &LaunchPlan, ownership: &Ownership) -> GroundSpec {
         mid_name: plan.names().mid.clone(),
         egress_name: plan.egress_network().to_owned(),
         pool: plan.pool(),
+        subnets: None,
     }
 }
 

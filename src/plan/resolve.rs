@@ -273,10 +273,6 @@ impl Resolver<'_> {
 
     fn notes(&self, ssh: &[SshKeyFile], egress: &EgressPlan) -> Vec<String> {
         let mut notes = Vec::new();
-        if self.bottle.restart != crate::manifest::Restart::Temporary {
-            let asked = self.bottle.restart.as_str();
-            notes.push(format!("restart {asked} has no effect yet: when the agent ends, the bottle ends"));
-        }
         for entry in ssh.iter().filter(|entry| entry.known_host_key.is_none()) {
             notes.push(format!(
                 "ssh {}: no KnownHostKey, so the first connection will be refused",

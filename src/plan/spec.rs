@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{BottleId, ImageRef, OwnerId, Role, Slug};
 
+/// Prefix length of an inner zone: room for a gateway and the members.
+const ZONE_PREFIX: u8 = 29;
+
 /// Who a resource belongs to. Written to every resource at its creation, so that truth lies on the engine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ownership {
@@ -59,6 +62,9 @@ pub struct GroundSpec {
     pub egress_name: String,
     /// Where the subnets (/29 each) of inner zones are taken from.
     pub pool: Ipv4Net,
+    /// Subnets of the inner and the middle zone that a new one must have, because a running agent knows their
+    /// addresses; `None` takes any of the pool. When one of them is taken: `NoAddressSpace`.
+    pub subnets: Option<(Ipv4Net, Ipv4Net)>,
 }
 
 /// Ground that exists: the fixed addresses of the members.
@@ -74,6 +80,16 @@ pub struct Ground {
     pub mitmproxy_mid: Ipv4Addr,
     /// pipelock, in the middle zone: what mitmproxy's upstream mode names.
     pub pipelock_mid: Ipv4Addr,
+}
+
+impl Ground {
+    /// The subnets of the inner and the middle zone.
+    pub fn subnets(&self) -> (Ipv4Net, Ipv4Net) {
+        let of = |address: Ipv4Addr| {
+            Ipv4Net::new(address, ZONE_PREFIX).map_or_else(|_| Ipv4Net::from(address), |net| net.trunc())
+        };
+        (of(self.mitmproxy_int), of(self.mitmproxy_mid))
+    }
 }
 
 /// One attachment of a member to a zone.

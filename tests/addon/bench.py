@@ -11,6 +11,7 @@ import queue
 import re
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import tempfile
@@ -95,17 +96,17 @@ class Loop:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
-        threading.Thread(target=self.loop.run_forever, daemon=True).start()
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.thread.start()
 
     def run(self, coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(DEADLINE_S)
 
     def listen(self, handler: Any, **kwargs: Any) -> int:
-        async def start() -> int:
-            server = await asyncio.start_server(handler, "127.0.0.1", 0, **kwargs)
-            return server.sockets[0].getsockname()[1]
+        return self.serve(handler, 0, **kwargs).sockets[0].getsockname()[1]
 
-        return self.run(start())
+    def serve(self, handler: Any, port: int, **kwargs: Any) -> asyncio.Server:
+        return self.run(asyncio.start_server(handler, "127.0.0.1", port, **kwargs))
 
 
 LOOP = Loop()
@@ -137,8 +138,69 @@ class Gate:
         self.urls: list[str] = []
         self.connects: list[str] = []
         self.targets: dict[str, int] = {}
-        self.scan_port = LOOP.listen(self._scan)
-        self.proxy_port = LOOP.listen(self._proxy)
+        self.identity: dict[str, Any] = {"version": "test", "config_hash": "0" * 64}
+        self.asked = 0
+        self.dials = 0
+        self.on_scan = self.on_connect = lambda: None
+        self._open: set[asyncio.StreamWriter] = set()
+        self._servers: dict[str, asyncio.Server] = {}
+        self._holes: list[socket.socket] = []
+        self.scan_port = self.proxy_port = 0
+        self.come_back()
+
+    def die(self, *parts: str) -> None:
+        """Listeners (`scan`, `proxy`; both when none is named) and their connections are gone, by reset."""
+
+        async def stop() -> None:
+            for part in parts or tuple(self._servers):
+                self._servers.pop(part).close()
+            ports = {"scan": self.scan_port, "proxy": self.proxy_port}
+            gone = {ports[part] for part in parts or ports}
+            for writer in [w for w in self._open if w.get_extra_info("sockname")[1] in gone]:
+                with contextlib.suppress(OSError):
+                    linger = struct.pack("ii", 1, 0)
+                    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                writer.transport.abort()
+
+        if threading.current_thread() is LOOP.thread:
+            asyncio.ensure_future(stop())
+        else:
+            LOOP.run(stop())
+
+    def come_back(self) -> None:
+        """At the same ports."""
+        for hole in self._holes:
+            hole.close()
+        self._holes.clear()
+        if "scan" not in self._servers:
+            self._servers["scan"] = LOOP.serve(self._scan, self.scan_port)
+            self.scan_port = self._servers["scan"].sockets[0].getsockname()[1]
+        if "proxy" not in self._servers:
+            self._servers["proxy"] = LOOP.serve(self._proxy, self.proxy_port)
+            self.proxy_port = self._servers["proxy"].sockets[0].getsockname()[1]
+
+    def swallow(self) -> None:
+        """In place of a dead gate: nobody answers a connect, as when its container is gone from the network."""
+        for port in (self.scan_port, self.proxy_port):
+            listener = socket.socket()
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", port))
+            listener.listen(0)
+            self._holes.append(listener)
+            for _ in range(2):
+                filler = socket.socket()
+                filler.setblocking(False)
+                filler.connect_ex(("127.0.0.1", port))
+                self._holes.append(filler)
+
+    def fall_silent(self) -> None:
+        """In place of a dead gate: connects are taken by the kernel, and nothing more happens."""
+        for port in (self.scan_port, self.proxy_port):
+            listener = socket.socket()
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", port))
+            listener.listen(256)
+            self._holes.append(listener)
 
     def verdict(self, kind: str, value: str) -> list[str]:
         if kind == "url":
@@ -148,9 +210,13 @@ class Gate:
         return ["DLP-AWS Access ID"] if re.search(r"AKIA[0-9A-Z]{16}", value) else []
 
     async def _scan(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        self.dials += 1
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 _, headers, body = await read_request(reader)
+                self.asked += 1
+                self.on_scan()
                 if self.fault == "reset":
                     break
                 if self.fault == "slow":
@@ -161,6 +227,7 @@ class Gate:
                     break
                 writer.write(self._answer(headers, body))
                 await writer.drain()
+        self._open.discard(writer)
         writer.close()
 
     def _answer(self, headers: dict[str, str], body: bytes) -> bytes:
@@ -194,15 +261,21 @@ class Gate:
         return b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n" % (status, len(data)) + data
 
     async def _proxy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             line, _, _ = await read_request(reader)
             if line.startswith("GET /health"):
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+                body = json.dumps({**self.identity, "uptime_seconds": time.monotonic()}).encode()
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
                 await writer.drain()
                 writer.close()
                 return
             target = line.split()[1]
             self.connects.append(line)
+            self.on_connect()
+            if self.fault == "cut-connect":
+                writer.close()
+                return
             port = self.targets.get(target)
             if port is None or self.fault == "no-connect":
                 writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
@@ -212,6 +285,8 @@ class Gate:
             other_reader, other_writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
             await asyncio.gather(_pump(reader, other_writer), _pump(other_reader, writer))
+        self._open.discard(writer)
+        writer.close()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -367,6 +442,7 @@ class Scene(unittest.TestCase):
     """One gate, one upstream and one interceptor for all tests of a class."""
 
     changes: dict[str, Any] = {}
+    config_changes: dict[str, Any] = {}
     prelude = ""
 
     @classmethod
@@ -393,6 +469,7 @@ class Scene(unittest.TestCase):
             "policy": policy(**cls.changes),
             "exact_secrets": [{"name": "Bottle Secret 1", "value": EXACT}],
             "credentials": {"TOKEN": REAL},
+            **cls.config_changes,
         }
         cls.interceptor = Interceptor(cls.config, prelude=cls.prelude)
         cls.addClassCleanup(cls.confdir.cleanup)
@@ -401,6 +478,9 @@ class Scene(unittest.TestCase):
 
     def setUp(self) -> None:
         self.gate.fault = ""
+        self.gate.on_scan = self.gate.on_connect = lambda: None
+        self.gate.come_back()
+        self.gate.asked = self.gate.dials = 0
         for seen in (self.gate.texts, self.gate.urls, self.gate.connects, self.upstream.arrived, self.plain.arrived):
             seen.clear()
         self.upstream.replies.clear()

@@ -245,5 +245,14 @@ class Unusable(unittest.TestCase):
                 self.assertNotIn(AWS_KEY.encode(), done.stderr)
 
 
+class Lean(unittest.TestCase):
+    def test_what_is_of_no_use_is_not_loaded(self) -> None:
+        check = "import sys, bottle_addon.main; print([n for n in ('flask', 'ldap3', 'tornado', 'urwid') if n in sys.modules])"
+        done = subprocess.run(
+            [sys.executable, "-c", check], capture_output=True, timeout=20, env={"PYTHONPATH": str(ADDON)}
+        )
+        self.assertEqual(done.stdout.strip(), b"[]", done.stderr)
+
+
 if __name__ == "__main__":
     unittest.main()

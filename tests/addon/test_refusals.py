@@ -246,7 +246,7 @@ class Refusals(Scene):
     def test_gate_that_refuses_the_tunnel(self) -> None:
         self.gate.fault = "no-connect"
         reply = self.ask()
-        self.assertEqual((reply.status, reply.headers["x-bottle-verdict"]), (502, "unavailable"))
+        self.assertEqual((reply.status, reply.headers["x-bottle-verdict"]), (503, "unavailable"))
         self.assertNotIn(b"127.0.0.1", reply.body)
         self.interceptor.wait("audit", verdict="unavailable", host="api.test")
 
@@ -256,7 +256,7 @@ class Refusals(Scene):
         self.gate.targets["other.test:443"] = stranger.port
         self.addCleanup(self.gate.targets.__setitem__, "other.test:443", good)
         reply = self.ask(host="other.test")
-        self.assertEqual((reply.status, reply.headers["x-bottle-verdict"]), (502, "unavailable"))
+        self.assertEqual((reply.status, reply.headers["x-bottle-verdict"]), (503, "unavailable"))
         self.assertEqual(stranger.arrived, [])
 
 

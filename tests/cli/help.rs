@@ -2,24 +2,27 @@
 
 use crate::home::Home;
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 21] = [
     "audit",
     "cleanup",
     "completions",
     "cp",
     "doctor",
     "edit",
+    "events",
     "exec",
     "info",
     "init",
     "inspect",
     "list",
     "logs",
+    "post-mortem",
     "schema",
     "setup",
     "start",
     "stats",
     "stop",
+    "tree",
     "version",
 ];
 

@@ -9,6 +9,8 @@ mod errors;
 mod files;
 mod help;
 mod home;
+mod journal_files;
+mod journals;
 mod launch;
 mod questions;
 #[path = "../../demo/stub.rs"]

@@ -1,14 +1,27 @@
 //! What only a real engine can show: nothing secret is visible, members are confined, facts have remedies.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use bottle::backend::ExecSpec;
-use bottle::ids::Secret;
-use bottle::plan::spec::StdinMode;
+use bottle::backend::{BackendErrorKind, ExecSpec, Happening, Mended, Repair};
+use bottle::ids::{Role, Secret};
+use bottle::plan::spec::{StdinMode, Zone};
+use futures::StreamExt as _;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::lab::{Lab, finish, read_until};
+use crate::hand::Hand;
+use crate::lab::{Lab, endpoint, finish, read_until};
 use crate::support;
+
+/// A lab whose engine is reached by a line of the test's own.
+async fn on_a_line(
+    heartbeat: Duration,
+    check: impl for<'a> FnOnce(&'a Lab) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
+) {
+    if let Some(lab) = Lab::docker_with(heartbeat).await {
+        lab.run(check).await;
+    }
+}
 
 const CANARY: &str = "canary-3f9c1b";
 
@@ -83,7 +96,7 @@ async fn unlabelled(lab: &Lab) {
     support::docker(&["network", "create", "--internal", "--subnet", &subnet, &spec.int_name]);
     let answer = lab.backend.ensure_ground(&spec).await;
     support::docker(&["network", "rm", &spec.int_name]);
-    assert_eq!(answer.unwrap_err().kind, bottle::backend::BackendErrorKind::NameConflict);
+    assert_eq!(answer.unwrap_err().kind, BackendErrorKind::NameConflict);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,11 +107,7 @@ async fn a_member_whose_network_was_made_anew_is_made_anew() {
 async fn remade(lab: &Lab) {
     let ground = lab.ground("a").await;
     let mut spec = lab.member_spec("a", &["sleep", "600"]);
-    spec.endpoints = vec![crate::lab::endpoint(
-        bottle::plan::spec::Zone::Int,
-        &ground.spec.int_name,
-        Some(ground.agent_int),
-    )];
+    spec.endpoints = vec![endpoint(Zone::Int, &ground.spec.int_name, Some(ground.agent_int))];
     let first = lab.backend.ensure_member(&spec).await.unwrap();
     assert_eq!(lab.backend.ensure_member(&spec).await.unwrap(), first);
     lab.backend.remove_ground(&ground.spec.ownership.bottle).await.unwrap();
@@ -119,4 +128,107 @@ async fn facts_name_version_runtimes_and_remedies() {
         })
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_whose_own_connection_was_forgotten_is_given_up() {
+    on_a_line(Duration::from_millis(100), |lab| Box::pin(forgotten(lab))).await;
+}
+
+/// What a NAT box does to a connection that was idle for too long: nothing comes, and nobody is told.
+async fn forgotten(lab: &Lab) {
+    let Hand::Docker(Some(line)) = &lab.hand else { panic!("a lab on a line") };
+    let mut news = lab.backend.watch().await.unwrap();
+    assert!(tokio::time::timeout(Duration::from_millis(300), news.next()).await.is_err());
+    line.forget_connections();
+    lab.backend.facts().await.unwrap();
+    let end = tokio::time::timeout(Duration::from_secs(10), news.next()).await.expect("it is noticed");
+    assert_eq!(end.unwrap().unwrap_err().kind, BackendErrorKind::Deadline);
+    assert!(news.next().await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn news_are_told_once_over_several_windows() {
+    on_a_line(Duration::from_millis(100), |lab| Box::pin(windows(lab))).await;
+}
+
+async fn windows(lab: &Lab) {
+    let id = lab.sleeper("a").await;
+    let bottle = lab.ownership("a").bottle;
+    let mut news = lab.backend.watch().await.unwrap();
+    let hand = async {
+        for _ in 0..12 {
+            lab.hand.pause(&id);
+            tokio::time::sleep(Duration::from_millis(230)).await;
+            lab.hand.unpause(&id);
+            tokio::time::sleep(Duration::from_millis(230)).await;
+        }
+        lab.hand.kill(&id);
+    };
+    let heard = async {
+        let mut heard = Vec::new();
+        while heard.last() != Some(&Happening::Ended) {
+            let news = news.next().await.expect("the news go on").unwrap();
+            if news.bottle == bottle {
+                heard.push(news.what);
+            }
+        }
+        heard
+    };
+    let (heard, ()) = futures::join!(heard, hand);
+    let mut expected = [Happening::Paused, Happening::Resumed].repeat(12);
+    expected.push(Happening::Ended);
+    assert_eq!(heard, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_engine_says_so_once() {
+    on_a_line(Duration::from_secs(5), |lab| Box::pin(said_once(lab))).await;
+}
+
+async fn said_once(lab: &Lab) {
+    lab.hand.cut();
+    let error = lab.backend.facts().await.unwrap_err();
+    lab.hand.restore();
+    assert_eq!(error.kind, BackendErrorKind::Unreachable);
+    let chain = bottle::error::chain(&error);
+    let said = chain.split_once(".sock: ").map(|(_, cause)| cause);
+    assert_eq!(said, Some("the connection was lost: connection closed before message completed"), "{chain}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mended_way_out_is_the_default_route_again() {
+    on_docker(|lab| Box::pin(routes(lab))).await;
+}
+
+async fn routes(lab: &Lab) {
+    let ground = lab.ground("a").await;
+    let mut spec = lab.member_spec("a", &["sleep", "600"]);
+    spec.role = Role::Pipelock;
+    spec.endpoints = vec![
+        endpoint(Zone::Mid, &ground.spec.mid_name, Some(ground.pipelock_mid)),
+        endpoint(Zone::Egress, &ground.spec.egress_name, None),
+    ];
+    let (id, _io) = lab.started(&spec).await;
+    let routes = async || lab.finish(&id, &["ip", "route"]).await.stdout;
+    let default = |text: &str| text.lines().find(|line| line.starts_with("default ")).map(via);
+    let before = routes().await;
+    assert!(default(&before).is_some(), "{before}");
+    lab.hand.disconnect(&id, Zone::Egress, &ground.spec.egress_name);
+    // The engine takes the middle zone's router then, an address that nobody has.
+    assert_ne!(default(&routes().await), default(&before));
+    for (zone, network) in [(Zone::Egress, &ground.spec.egress_name), (Zone::Mid, &ground.spec.mid_name)] {
+        if zone == Zone::Mid {
+            lab.hand.disconnect(&id, zone, network);
+        }
+        let mended = lab.backend.mend_member(&id, &spec).await.unwrap();
+        assert_eq!(mended, Mended::Repaired(vec![Repair::Reconnected(zone)]));
+        let after = routes().await;
+        assert_eq!(default(&after), default(&before), "{after}");
+    }
+}
+
+/// The router of a line of the routing table.
+fn via(line: &str) -> String {
+    line.split(' ').nth(2).unwrap_or_default().to_owned()
 }

@@ -101,3 +101,47 @@ pub async fn the_shared_zone_stays_while_a_member_is_on_it(lab: &Lab) {
     assert!(lab.backend.remove_shared(&lab.egress()).await.unwrap());
     assert!(lab.backend.remove_shared(&lab.egress()).await.unwrap());
 }
+
+/// Two free subnets of the lab's pool, in an order that a search would not take.
+async fn wanted(lab: &Lab) -> (Ipv4Net, Ipv4Net) {
+    let taken = lab.ground("other").await.subnets();
+    let mut free = lab.pool.subnets(29).unwrap().filter(|net| *net != taken.0 && *net != taken.1);
+    let (mid, int) = (free.next().unwrap(), free.nth(3).unwrap());
+    (int, mid)
+}
+
+pub async fn the_subnets_that_were_asked_for_are_taken(lab: &Lab) {
+    let mut spec = lab.ground_spec("a");
+    spec.subnets = Some(wanted(lab).await);
+    let first = lab.backend.ensure_ground(&spec).await.unwrap();
+    assert_eq!(Some(first.subnets()), spec.subnets);
+    assert_eq!(lab.backend.ensure_ground(&spec).await.unwrap(), first);
+}
+
+pub async fn a_taken_subnet_is_no_address_space_and_leaves_nothing(lab: &Lab) {
+    let (int, _) = wanted(lab).await;
+    let mut spec = lab.ground_spec("a");
+    spec.subnets = Some((int, lab.ground("other").await.subnets().0));
+    let error = lab.backend.ensure_ground(&spec).await.unwrap_err();
+    assert_eq!(error.kind, BackendErrorKind::NoAddressSpace);
+    assert!(lab.backend.owned(&OwnedBy::Bottle(spec.ownership.bottle)).await.unwrap().is_empty());
+}
+
+pub async fn a_zone_on_another_subnet_is_denied_and_stays(lab: &Lab) {
+    let before = lab.ground("a").await;
+    let mut spec = lab.ground_spec("a");
+    spec.subnets = Some(wanted(lab).await);
+    let error = lab.backend.ensure_ground(&spec).await.unwrap_err();
+    assert_eq!(error.kind, BackendErrorKind::Denied);
+    assert_eq!(lab.ground("a").await, before);
+}
+
+pub async fn one_lost_zone_is_made_anew_on_its_subnet(lab: &Lab) {
+    let before = lab.ground("a").await;
+    lab.hand.remove_network(&before.spec.mid_name);
+    let mut spec = lab.ground_spec("a");
+    spec.subnets = Some(before.subnets());
+    let after = lab.backend.ensure_ground(&spec).await.unwrap();
+    assert_eq!((after.subnets(), after.pipelock_mid), (before.subnets(), before.pipelock_mid));
+    assert_eq!(lab.backend.owned(&lab.owner()).await.unwrap().len(), 2);
+}

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bottle::backend::docker::DockerBackend;
+use bottle::backend::docker::{Address, Deadlines, DockerBackend, Surroundings, choose};
 use bottle::backend::{Backend, ExecIo, ExecSpec, MemberIo, Output, OwnedBy, OwnedResource};
 use bottle::ids::{BottleId, ImageRef, MemberId, OwnerId, Role, Slug};
 use bottle::plan::spec::{Endpoint, Ground, GroundSpec, MemberSpec, Ownership, Resources, StdinMode, Zone};
@@ -14,6 +14,8 @@ use bottle::testing::MemoryBackend;
 use futures::{FutureExt as _, StreamExt as _};
 use ipnet::Ipv4Net;
 
+use crate::hand::Hand;
+use crate::line::Line;
 use crate::support;
 
 /// A backend with names, an owner and a pool of its own.
@@ -22,6 +24,7 @@ pub struct Lab {
     pub run: String,
     pub pool: Ipv4Net,
     pub image: ImageRef,
+    pub hand: Hand,
 }
 
 type Check<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
@@ -30,7 +33,16 @@ impl Lab {
     pub fn memory() -> Self {
         let backend = MemoryBackend::new();
         backend.forget_image(&ImageRef::from("bottle-test/absent:1"));
-        Self::over(Arc::new(backend), ImageRef::from("bottle-test/busybox:1"))
+        Self::over(Arc::new(backend.clone()), ImageRef::from("bottle-test/busybox:1"), Hand::Memory(backend))
+    }
+
+    /// As [`Lab::memory`], and a call without an answer is given up soon.
+    pub fn lossy_memory() -> Self {
+        let lab = Self::memory();
+        if let Hand::Memory(memory) = &lab.hand {
+            memory.set_deadline(Duration::from_secs(2));
+        }
+        lab
     }
 
     /// `None` only where the real engine was opted out of.
@@ -40,11 +52,29 @@ impl Lab {
         }
         let backend =
             DockerBackend::connect().await.expect("a reachable engine (BOTTLE_TEST_ENGINE=none opts out)");
-        Some(Self::over(Arc::new(backend), ImageRef::from(support::image::busybox())))
+        let image = ImageRef::from(support::image::busybox());
+        Some(Self::over(Arc::new(backend), image, Hand::Docker(None)))
     }
 
-    pub fn over(backend: Arc<dyn Backend>, image: ImageRef) -> Self {
-        Self { backend, run: support::unique("bottle-test"), pool: support::pool(), image }
+    /// As [`Lab::docker`], by a connection that can be cut and held up, with a quick heartbeat.
+    pub async fn lossy_docker() -> Option<Self> {
+        Self::docker_with(Duration::from_millis(400)).await
+    }
+
+    /// As [`Lab::docker`], by a connection that can be cut and held up.
+    pub async fn docker_with(heartbeat: Duration) -> Option<Self> {
+        let image = Self::docker().await?.image;
+        let Ok(Address::Unix(socket)) = choose(&Surroundings::of_process()) else {
+            panic!("the line of this test passes on to a socket in the file system");
+        };
+        let line = Arc::new(Line::to(socket));
+        let deadlines = Deadlines::default().with_heartbeat(heartbeat);
+        let backend = DockerBackend::connect_to(&Address::Unix(line.socket()), deadlines).await.unwrap();
+        Some(Self::over(Arc::new(backend), image, Hand::Docker(Some(line))))
+    }
+
+    pub fn over(backend: Arc<dyn Backend>, image: ImageRef, hand: Hand) -> Self {
+        Self { backend, run: support::unique("bottle-test"), pool: support::pool(), image, hand }
     }
 
     /// Runs a check, removes what it left, and proves that nothing is left, whatever the check did.
@@ -102,6 +132,7 @@ impl Lab {
             mid_name: format!("{}-mid-{bottle}", self.run),
             egress_name: self.egress(),
             pool: self.pool,
+            subnets: None,
         }
     }
 

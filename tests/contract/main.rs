@@ -11,24 +11,29 @@ mod archives;
 mod engine_only;
 mod execs;
 mod ground;
+mod hand;
 mod isolation;
 mod lab;
 mod lifecycle;
+mod line;
 mod members;
+mod mending;
 mod model;
+mod news;
+mod restarts;
 
 macro_rules! contract {
-    ($($module:ident::$check:ident),* $(,)?) => {
-        mod on_memory {
+    (in $memory:ident, $docker:ident: $($module:ident::$check:ident),* $(,)?) => {
+        mod $memory {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $check() {
-                crate::lab::Lab::memory().run(|lab| Box::pin(crate::$module::$check(lab))).await;
+                crate::lab::Lab::$memory().run(|lab| Box::pin(crate::$module::$check(lab))).await;
             })*
         }
-        mod on_docker {
+        mod $docker {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $check() {
-                if let Some(lab) = crate::lab::Lab::docker().await {
+                if let Some(lab) = crate::lab::Lab::$docker().await {
                     lab.run(|lab| Box::pin(crate::$module::$check(lab))).await;
                 }
             })*
@@ -36,7 +41,7 @@ macro_rules! contract {
     };
 }
 
-contract! {
+contract! { in memory, docker:
     ground::ground_is_found_again_with_the_same_addresses,
     ground::a_half_made_ground_is_completed,
     ground::a_foreign_zone_is_a_name_conflict,
@@ -81,4 +86,39 @@ contract! {
     archives::twenty_megabytes_go_in_and_out,
     archives::a_missing_path_is_not_found,
     archives::a_created_member_takes_archives,
+    ground::the_subnets_that_were_asked_for_are_taken,
+    ground::a_taken_subnet_is_no_address_space_and_leaves_nothing,
+    ground::a_zone_on_another_subnet_is_denied_and_stays,
+    ground::one_lost_zone_is_made_anew_on_its_subnet,
+    news::what_an_outside_hand_does_is_heard_in_order,
+    news::a_network_taken_away_is_heard_of_its_members_and_of_the_ground,
+    news::nothing_between_the_call_and_the_first_look_is_lost,
+    news::a_removed_running_member_has_ended_before,
+    mending::a_member_as_specified_is_left_alone,
+    mending::a_renamed_member_gets_its_name_back,
+    mending::a_lost_attachment_comes_back_with_its_address,
+    mending::a_wrong_address_is_put_right,
+    mending::a_way_around_the_gate_is_taken_off,
+    mending::a_paused_sidecar_goes_on,
+    mending::a_paused_agent_stays_paused_and_is_mended,
+    mending::mending_needs_the_ground_and_takes_the_one_made_anew,
+    mending::a_mended_member_starts_again_on_the_ground_made_anew,
+    mending::what_does_not_run_is_not_mended,
+    mending::a_renamed_member_is_found_again_by_its_labels,
+    mending::a_paused_sidecar_makes_room_and_a_paused_agent_does_not,
+    mending::a_paused_member_refuses_streams,
+    mending::a_member_that_ended_without_its_attachment_is_made_anew,
+    restarts::a_killed_member_starts_again_as_itself,
+    restarts::material_once_is_read_anew_with_its_end,
+    restarts::open_input_starts_anew_without_what_was_left_unread,
+    restarts::open_input_takes_new_material,
+    restarts::memory_file_systems_are_fresh_and_the_layer_stays,
+    restarts::a_wait_after_the_second_start_waits_for_the_second_end,
+    restarts::a_wait_for_a_paused_member_goes_on,
+}
+
+contract! { in lossy_memory, lossy_docker:
+    news::a_lost_engine_ends_what_listens_and_waits,
+    news::a_hung_engine_is_lost_to_those_who_watch,
+    news::a_short_silence_loses_nothing,
 }

@@ -6,13 +6,16 @@ use bottle::backend::{Backend, BackendErrorKind, Op};
 use bottle::ids::{Role, Secret};
 use bottle::plan::spec::{MemberState, StdinMode};
 use bottle::testing::{ExecAnswer, Fault, FaultRule, MemberScript, MemoryBackend};
+use futures::StreamExt as _;
 use tokio::time::Instant;
 
+use crate::hand::Hand;
 use crate::lab::{Lab, finish, read_all, read_until};
 
 fn lab() -> (Lab, MemoryBackend) {
     let backend = MemoryBackend::new();
-    (Lab::over(std::sync::Arc::new(backend.clone()), "bottle-test/busybox:1".into()), backend)
+    let hand = Hand::Memory(backend.clone());
+    (Lab::over(std::sync::Arc::new(backend.clone()), "bottle-test/busybox:1".into(), hand), backend)
 }
 
 #[tokio::test(start_paused = true)]
@@ -93,6 +96,89 @@ async fn events_by_an_outside_hand_are_seen() {
     let ground = lab.ground("a").await;
     assert!(memory.remove_network(&ground.spec.int_name));
     assert!(!memory.remove_network(&ground.spec.int_name));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hung_engine_answers_late_or_never() {
+    let (lab, memory) = lab();
+    let (id, mut io) =
+        lab.started(&lab.member_spec("a", &["sh", "-c", "sleep 5; echo late; sleep 600"])).await;
+    let mut news = lab.backend.watch().await.unwrap();
+    let start = Instant::now();
+    memory.engine_stall(true);
+    let never = lab.backend.remove_member(&id).await.unwrap_err();
+    assert_eq!((never.kind, start.elapsed()), (BackendErrorKind::Deadline, Duration::from_secs(30)));
+    let silent = tokio::time::timeout(Duration::from_secs(60), io.output.next()).await;
+    assert!(silent.is_err(), "no output while it hangs");
+    let hung = news.next().await.unwrap().unwrap_err();
+    assert_eq!(hung.kind, BackendErrorKind::Deadline);
+    assert!(news.next().await.is_none());
+    let (late, ()) = futures::join!(lab.backend.inspect_member(&id), async {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        memory.engine_stall(false);
+    });
+    assert_eq!(late.unwrap().state, MemberState::Running);
+    read_until(&mut io.output, "late").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_engine_fails_what_is_under_way_also_when_it_is_back_at_once() {
+    let (lab, memory) = lab();
+    let (id, _io) = lab.started(&lab.member_spec("a", &["sh", "-c", "trap '' TERM; sleep 600"])).await;
+    memory.set_latency_of(Op::Stats, Duration::from_secs(3));
+    memory.fault(FaultRule::on(Op::Logs, Fault::Timeout));
+    let mut news = lab.backend.watch().await.unwrap();
+    let start = Instant::now();
+    let (stats, stop, wait, logs, ()) = futures::join!(
+        lab.backend.stats(&id),
+        lab.backend.stop_member(&id, Duration::from_secs(60)),
+        lab.backend.wait_member(&id),
+        lab.backend.logs(&id, bottle::backend::LogOptions::default()),
+        async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            memory.engine_down();
+            memory.engine_up();
+        }
+    );
+    let kinds = [stats.err(), stop.err(), wait.err(), logs.err()].map(|error| error.unwrap().kind);
+    assert_eq!((kinds, start.elapsed()), ([BackendErrorKind::Unreachable; 4], Duration::from_secs(1)));
+    assert!(news.next().await.is_none());
+    assert_eq!(memory.watchers(), 0);
+    assert_eq!(lab.backend.inspect_member(&id).await.unwrap().state, MemberState::Running);
+    // An engine that starts without its members is lost to those who listen, and has ended what ran.
+    let mut news = lab.backend.watch().await.unwrap();
+    memory.engine_up_without_members();
+    assert!(news.next().await.is_none());
+    assert!(matches!(lab.backend.inspect_member(&id).await.unwrap().state, MemberState::Exited(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn watches_are_not_counted_and_delays_come_from_a_seed() {
+    let (lab, memory) = lab();
+    memory.fault(FaultRule::nth_call(2, Fault::LostAnswer));
+    let _news = lab.backend.watch().await.unwrap();
+    let _more = lab.backend.watch().await.unwrap();
+    assert_eq!(memory.watchers(), 2);
+    lab.backend.facts().await.unwrap();
+    assert_eq!(lab.backend.facts().await.unwrap_err().kind, BackendErrorKind::Unreachable);
+    assert!(memory.journal().iter().all(|call| call.op == Op::Connect));
+    memory.fault(FaultRule::on(Op::Watch, Fault::Error(BackendErrorKind::Unreachable)));
+    assert_eq!(lab.backend.watch().await.err().map(|error| error.kind), Some(BackendErrorKind::Unreachable));
+
+    let delays = async |seed| {
+        memory.set_jitter(Duration::from_secs(10), seed);
+        let mut delays = Vec::new();
+        for _ in 0..5 {
+            let start = Instant::now();
+            lab.backend.facts().await.unwrap();
+            delays.push(start.elapsed());
+        }
+        delays
+    };
+    let first = delays(1).await;
+    assert!(first.iter().all(|delay| *delay <= Duration::from_millis(10_001)));
+    assert_eq!(delays(1).await, first);
+    assert_ne!(delays(2).await, first);
 }
 
 #[tokio::test(start_paused = true)]

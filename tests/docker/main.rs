@@ -26,6 +26,7 @@ mod lab;
 mod many;
 mod provisioning;
 mod proxy;
+mod sidecars;
 mod ssh;
 mod sshd;
 mod workspace;

@@ -1,11 +1,13 @@
-//! Eight bottles of one process: all answer; killing one concerns nobody else.
+//! Eight bottles of one process: all answer; what is killed in one concerns nobody else.
 
 use std::time::Instant;
 
+use bottle::ids::Role;
 use bottle::messages::EndReason;
 use futures::future::join_all;
 
 use crate::lab::{self, Want, claude, printed, says};
+use crate::sidecars;
 use crate::support::docker;
 
 #[test]
@@ -30,12 +32,10 @@ fn eight_bottles_answer_at_once_and_killing_some_leaves_the_others_alone() {
         docker(&["kill", &bottles[0].plan().names().agent]);
         let report = bottles[0].wait().await;
         assert!(matches!(report.reason, Some(EndReason::AgentEnded(_))), "{report:?}");
-        docker(&["kill", &bottles[1].plan().names().mitmproxy]);
-        let report = bottles[1].wait().await;
-        let reason = report.reason.as_ref().unwrap().to_string();
-        assert!(reason.contains("mitm") && reason.contains("137"), "{reason}");
+        let sidecar = &bottles[1].plan().names().mitmproxy;
+        sidecars::hurt(&bottles[1], Role::Mitmproxy, &["kill", sidecar]).await;
 
-        join_all(bottles[2..].iter().map(|bottle| async move {
+        join_all(bottles[1..].iter().map(|bottle| async move {
             assert_eq!(says(bottle, "echo alive").await, "alive");
             let path = lab.own_path(bottle.slug().as_str());
             says(bottle, &format!("curl -sSf https://api.anthropic.com{path}")).await;
@@ -43,7 +43,7 @@ fn eight_bottles_answer_at_once_and_killing_some_leaves_the_others_alone() {
         }))
         .await;
         let reports = runtime.shutdown().await;
-        assert_eq!(reports.len(), 6, "{reports:?}");
+        assert_eq!(reports.len(), 7, "{reports:?}");
         assert!(reports.iter().all(|(_, report)| report.failed.is_empty()), "{reports:?}");
     });
 }

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, helpers included")]
 
 mod failures;
+mod helpers;
 mod images;
 mod registry;
 mod support;

@@ -129,6 +129,7 @@ async fn images_are_built_on_a_base_of_a_registry() {
     let done = "rm -rf \"$BUILD\"";
     let set = RecipeSet {
         mitmproxy: recipes("small-mitmproxy", "true", done).agent,
+        agent_base: recipes("small-agent-base", "true", done).agent,
         ..recipes("small-agent", "touch /made", done)
     };
     let wanted = SetupRequest {
@@ -154,6 +155,8 @@ async fn images_are_built_on_a_base_of_a_registry() {
     for role in [Role::Agent, Role::Mitmproxy] {
         forget(&engine, report.image(role).unwrap().reference.as_str()).await;
     }
+    let below = report.images.iter().find(|image| image.name == ImageName::AgentBase).unwrap();
+    forget(&engine, below.reference.as_str()).await;
 }
 
 #[tokio::test]

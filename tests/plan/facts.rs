@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 use bottle::backend::{
     Backend, BackendError, BackendErrorKind, BackendFacts, BackendResult, ByteStream, ExecIo, ExecSpec,
-    ImageFacts, LogOptions, MemberIo, MemberStats, Op, Owned, OwnedBy, OwnedResource, Subject, streams,
+    ImageFacts, LogOptions, MemberIo, MemberStats, Mended, NewsStream, Op, Owned, OwnedBy, OwnedResource,
+    Subject, streams,
 };
 use bottle::config::HostEnv;
 use bottle::ids::{BottleId, ImageRef, MemberId, Secret};
@@ -60,6 +61,12 @@ impl Backend for ReadOnly {
         panic!("not asked in a dry run")
     }
     async fn wait_member(&self, _: &MemberId) -> BackendResult<MemberExit> {
+        panic!("not asked in a dry run")
+    }
+    async fn mend_member(&self, _: &MemberId, _: &MemberSpec) -> BackendResult<Mended> {
+        panic!("not asked in a dry run")
+    }
+    async fn watch(&self) -> BackendResult<NewsStream> {
         panic!("not asked in a dry run")
     }
     async fn stop_member(&self, _: &MemberId, _: std::time::Duration) -> BackendResult<()> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bottle::audit_log::AuditLog;
 use bottle::egress::AuditRecord;
 use bottle::ids::Role;
-use bottle::messages::{BottleEvent, EndReason, ExitReason};
+use bottle::messages::BottleEvent;
 use bottle::testing::{MemberScript, ScriptIo};
 
 use crate::farm::{Farm, pass, probe_answer};
@@ -95,35 +95,76 @@ async fn a_decision_that_cannot_be_kept_halts_the_egress_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_halt_that_cannot_be_delivered_ends_the_bottle() {
+async fn a_mitmproxy_that_cannot_be_halted_is_replaced_by_one_that_is_halted_first() {
     let farm = Farm::new().await;
-    // Reads its first two lines, tells a decision, and then has closed its input.
+    let runs: Arc<Mutex<Vec<Vec<String>>>> = Arc::default();
+    let seen = Arc::clone(&runs);
     farm.engine.set_script(
         Role::Mitmproxy,
-        MemberScript::new(async |io: ScriptIo| {
-            let mut io = io;
-            io.line().await;
-            io.print(r#"{"event":"ready"}"#);
-            io.line().await;
-            io.print(&probe_answer(1, true, ""));
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            io.print(&decision("/"));
-            drop(io);
-            std::future::pending().await
+        MemberScript::new(move |mut io: ScriptIo| {
+            let seen = Arc::clone(&seen);
+            async move {
+                let run = {
+                    let mut runs = seen.lock().unwrap();
+                    runs.push(Vec::new());
+                    runs.len() - 1
+                };
+                io.line().await;
+                io.print(r#"{"event":"ready"}"#);
+                if run == 0 {
+                    // Answers the probe, tells a decision, and then has closed its input.
+                    io.line().await;
+                    io.print(&probe_answer(1, true, ""));
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    io.print(&decision("/"));
+                    drop(io);
+                } else {
+                    while let Some(line) = io.line().await {
+                        seen.lock().unwrap()[run].push(line);
+                    }
+                }
+                std::future::pending().await
+            }
         }),
     );
     let id = "00000000000000bb";
     std::fs::create_dir_all(farm.state_dir().join("audit")).unwrap();
     std::os::unix::fs::symlink("/dev/full", AuditLog::path(&farm.state_dir(), &id.into())).unwrap();
     let root = farm.root().await;
+    let bottle = farm.spawn(&root, id).await;
+    pass(Duration::from_secs(120)).await;
+    assert_eq!(bottle.status.borrow().phase, "degraded");
+    let runs = runs.lock().unwrap();
+    assert_eq!(runs.len(), 2);
+    assert_eq!(runs[1].len(), 1, "nothing but the halt: {:?}", runs[1]);
+    assert!(runs[1][0].contains("halt"), "{:?}", runs[1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn decisions_that_could_not_be_kept_are_kept_later_and_then_the_egress_opens() {
+    let farm = Farm::new().await;
+    let heard = Arc::default();
+    farm.engine.set_script(Role::Mitmproxy, talking(Arc::clone(&heard), 10));
+    let id = "00000000000000ab";
+    let file = AuditLog::path(&farm.state_dir(), &id.into());
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let (full, room) = (farm.dir.path().join("full"), farm.dir.path().join("room"));
+    std::os::unix::fs::symlink("/dev/full", &full).unwrap();
+    std::os::unix::fs::symlink(&full, &file).unwrap();
+    let root = farm.root().await;
     let mut bottle = farm.spawn(&root, id).await;
-    let report = bottle.report().await;
-    let why = match &report.reason {
-        Some(EndReason::SidecarEnded(Role::Mitmproxy, ExitReason::Failed(why))) => why.clone(),
-        other => panic!("{other:?}"),
-    };
-    assert!(why.contains("does not read its control lines"), "{why}");
-    farm.assert_nothing_left().await;
+    bottle.ready().await;
+    pass(Duration::from_secs(2)).await;
+    assert_eq!(halts(&heard), 1);
+    assert_eq!(bottle.status.borrow().phase, "ready");
+    // There is room again.
+    std::fs::write(&room, "").unwrap();
+    std::fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink(&room, &file).unwrap();
+    pass(Duration::from_secs(30)).await;
+    let lines = std::fs::read_to_string(&room).unwrap();
+    assert!(lines.lines().count() >= 10, "{lines}");
+    assert!(heard.lock().unwrap().iter().any(|line: &String| line.contains("resume")));
 }
 
 #[tokio::test(start_paused = true)]

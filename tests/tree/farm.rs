@@ -85,7 +85,10 @@ impl Farm {
     }
 
     pub(crate) async fn plan_of(&self, full: bool) -> (LaunchPlan, Material) {
-        let text = if full { FULL } else { MINIMAL };
+        self.plan_from(if full { FULL } else { MINIMAL }, full).await
+    }
+
+    async fn plan_from(&self, text: &str, full: bool) -> (LaunchPlan, Material) {
         let manifest = manifest::parse(&[Source::new("claude-bottle.json", text)]).unwrap();
         let mut spec = BottleSpec::new(manifest, "coder", self.host.cwd());
         spec.copy_cwd = full;
@@ -102,6 +105,13 @@ impl Farm {
 
     pub(crate) async fn launch(&self) -> Bottle {
         let (plan, material) = self.plan_of(false).await;
+        self.runtime.launch(plan, material).await.unwrap()
+    }
+
+    /// Launches a bottle whose agent has this restart type.
+    pub(crate) async fn launch_with_restart(&self, restart: &str) -> Bottle {
+        let text = MINIMAL.replace(r#""dev": {}"#, &format!(r#""dev": {{ "restart": "{restart}" }}"#));
+        let (plan, material) = self.plan_from(&text, false).await;
         self.runtime.launch(plan, material).await.unwrap()
     }
 
@@ -265,6 +275,7 @@ impl Farm {
         let id = BottleId::from(id);
         let (status, seen) = watch::channel(BottleStatus {
             phase: "launching",
+            tree: None,
             was_ready: false,
             report: None,
             fingerprint: None,
@@ -278,6 +289,8 @@ impl Farm {
             material: Arc::new(material),
             ownership,
             audit: AuditLog::open(&self.state_dir(), &id).unwrap(),
+            journal: bottle::journal::Journal::none(),
+            options: bottle::SupervisionOptions::default(),
             launched: tokio::sync::oneshot::channel().0,
             status,
             events,

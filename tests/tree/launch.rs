@@ -117,7 +117,7 @@ async fn observers_see_the_phases_in_order() {
     assert!(report.failed.is_empty());
     let mut phases = Vec::new();
     while let Ok(event) = events.try_recv() {
-        if let BottleEvent::PhaseChanged(phase) = event {
+        if let BottleEvent::PhaseChanged { phase, .. } = event {
             phases.push(phase);
         }
     }

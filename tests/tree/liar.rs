@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bottle::backend::{
     Backend, BackendFacts, BackendResult, ByteStream, ExecIo, ExecSpec, ImageFacts, LogOptions, MemberIo,
-    MemberStats, Owned, OwnedBy, OwnedResource, streams::OutputStream,
+    MemberStats, Mended, NewsStream, Owned, OwnedBy, OwnedResource, streams::OutputStream,
 };
 use bottle::ids::{BottleId, ImageRef, MemberId, Role, Secret, Slug};
 use bottle::plan::spec::{Ground, GroundSpec, MemberExit, MemberSpec, MemberStatus, Ownership};
@@ -88,6 +88,12 @@ impl Backend for Liar {
         unreachable!("copies only")
     }
     async fn wait_member(&self, _: &MemberId) -> BackendResult<MemberExit> {
+        unreachable!("copies only")
+    }
+    async fn mend_member(&self, _: &MemberId, _: &MemberSpec) -> BackendResult<Mended> {
+        unreachable!("copies only")
+    }
+    async fn watch(&self) -> BackendResult<NewsStream> {
         unreachable!("copies only")
     }
     async fn stop_member(&self, _: &MemberId, _: Duration) -> BackendResult<()> {

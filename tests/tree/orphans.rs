@@ -23,6 +23,7 @@ async fn leave(farm: &Farm, bottle: &str, change: impl FnOnce(&mut Ownership)) {
         mid_name: format!("claude-bottle-mid-{bottle}"),
         egress_name: "claude-bottle-egress".into(),
         pool: "10.99.0.0/16".parse().unwrap(),
+        subnets: None,
     };
     farm.engine.ensure_ground(&ground).await.unwrap();
     let id = farm.engine.ensure_member(&spec).await.unwrap();

@@ -1,4 +1,12 @@
-"""Texts already found clean under the policy in force, so that a resent conversation costs nothing."""
+"""Texts already found clean under the policy in force, so that a resent conversation costs nothing.
+
+A restarted gate has the same policy, so what was clean stays clean: entries outlive the gate, but not the generation
+they were made under. A gate with another policy cannot profit from them, nor leave any behind: before a remembered
+text counts, a gate that may have been away says who it is by `/health` (`gate`), and when that is not what was said
+before, everything is forgotten, and the requests already begun are refused. Destinations are never remembered. What
+an official pipelock with other rules but equal version, mode and number of rules says cannot be told apart; whoever
+changes those rules sends a policy line, whose new generation forgets everything too.
+"""
 
 from __future__ import annotations
 

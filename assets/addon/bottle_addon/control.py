@@ -79,10 +79,10 @@ class Control:
     def _apply(self, command: dict[str, Any]) -> None:
         match command.get("op"):
             case "halt":
-                self._guard.halted = True
+                self._guard.halt()
                 self._post({"event": "halted"})
             case "resume":
-                self._guard.halted = False
+                self._guard.resume()
                 self._post({"event": "resumed"})
             case "policy":
                 rules = parse_rules(command)
@@ -91,18 +91,18 @@ class Control:
                 self._guard.use(rules)
                 self._post({"event": "policy", "generation": rules.policy.generation})
             case "probe":
-                task = asyncio.ensure_future(self._run_probe(command.get("id")))
+                task = asyncio.ensure_future(self._run_probe(_id_of(command), command.get("quiet") is True))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
+            case "ping":
+                self._post({"event": "pong", "id": _id_of(command)})
             case _:
                 raise SettingsError("unknown op")
 
-    async def _run_probe(self, probe_id: Any) -> None:
+    async def _run_probe(self, probe_id: int, quiet: bool) -> None:
         try:
-            if type(probe_id) is not int:
-                raise SettingsError("field 'id' must be an integer")
             await self._guard.started.wait()
-            self._post(await self._probe.run(probe_id))
+            self._post(await self._probe.run(probe_id, quiet))
         except Exception as error:
             self._guard.fault("probe", error)
 
@@ -111,3 +111,9 @@ class Control:
             self._out.post(event)
         except Unavailable:
             log.error("an event could not be written")
+
+
+def _id_of(command: dict[str, Any]) -> int:
+    if type(command.get("id")) is not int:
+        raise SettingsError("field 'id' must be an integer")
+    return command["id"]

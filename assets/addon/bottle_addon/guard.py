@@ -20,19 +20,22 @@ from mitmproxy.connection import Client
 from mitmproxy.proxy import layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
+from mitmproxy.tls import TlsData
 
 from bottle_addon.audit import audit_event, hashed_path
 from bottle_addon.broker import Broker
 from bottle_addon.encodings import decode_body
 from bottle_addon.events import EventStream
 from bottle_addon.extract import Extract, strings_of
+from bottle_addon.gate import Gate, Patience
 from bottle_addon.judge import Judge, Verdict, is_dlp
 from bottle_addon.refusal import OWN_PREFIX, Deny, Unavailable, denied, unavailable
 from bottle_addon.routing import choose
-from bottle_addon.settings import Address, Rules
+from bottle_addon.settings import Rules
 from bottle_addon.sockets import REFUSED
 from bottle_addon.ssh import SshTunnel, Tally
 from bottle_addon.transport import check_transport, is_websocket, url_of
+from bottle_addon.tunnel import FORBIDDEN, GateServer
 
 PROBE_HEADER = "x-bottle-probe"
 THREAD_BYTES = 256 << 10
@@ -71,15 +74,15 @@ def closed_on_failure(hook: Hook) -> Hook:
 class Guard:
     """One per process; `rules` is replaced as a whole by a policy change."""
 
-    def __init__(self, bottle: str, gate: Address, rules: Rules, judge: Judge, out: EventStream) -> None:
+    def __init__(self, bottle: str, gate: Gate, rules: Rules, judge: Judge, out: EventStream) -> None:
         self._bottle = bottle
-        self._gate = (gate.host, gate.port)
+        self._gate = gate
         self._judge = judge
         self._out = out
         self.halted = False
         self.started = asyncio.Event()
         self.probe_nonces: set[str] = set()
-        self.probe_peers: set[tuple[str, int]] = set()
+        self.probe_peers: dict[tuple[str, int], bool] = {}
         self._ssh_flows: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.use(rules)
@@ -89,6 +92,16 @@ class Guard:
         self.rules = rules
         self.broker = Broker(rules)
         self._judge.cache.clear()
+        self._gate.epoch += 1
+
+    def halt(self) -> None:
+        """Denies everything from now on, what waits for the gate included."""
+        self.halted = True
+        self._gate.epoch += 1
+
+    def resume(self) -> None:
+        """Ends a halt."""
+        self.halted = False
 
     def fault(self, where: str, error: BaseException) -> None:
         """Reports a failure by its type; a message could quote the request."""
@@ -111,14 +124,19 @@ class Guard:
 
     def server_connect(self, data: ServerConnectionHookData) -> None:
         """The gate is the only address this process ever dials."""
-        if data.server.address is None or tuple(data.server.address[:2]) != self._gate:
+        if not isinstance(data.server, GateServer):
             data.server.error = "only the gate may be dialled"
+
+    def tls_failed_server(self, data: TlsData) -> None:
+        """A failure counts once: the next request on the agent's connection tries anew."""
+        data.conn.error = None
 
     @closed_on_failure
     async def http_connect(self, flow: http.HTTPFlow) -> None:
         """Refuses a tunnel by name and port, before anything is resolved or dialled."""
         began = time.monotonic()
         request, policy = flow.request, self.rules.policy
+        self._patience(flow)
         try:
             self._check_open()
             if (request.host, request.port) in policy.ssh:
@@ -138,8 +156,9 @@ class Guard:
         flow.kill()
 
     def client_disconnected(self, client: Client) -> None:
-        """Forgets which tunnel the connection carried."""
+        """Forgets which tunnel the connection carried, and what it could wait."""
         self._ssh_flows.pop(client.id, None)
+        self._gate.forget(client.id)
 
     def _open_ssh(self, context: Context, target: tuple[str, int]) -> SshTunnel:
         began = time.monotonic()
@@ -197,7 +216,17 @@ class Guard:
         if self.halted:
             raise Unavailable("the bottle is halted")
 
+    def _patience(self, flow: http.HTTPFlow) -> Patience:
+        return self._gate.patience(flow.client_conn.id, for_probe=flow.client_conn.peername[:2] in self.probe_peers)
+
+    def _check_unchanged(self, patience: Patience) -> None:
+        """What was judged under other rules, before a halt, or by another gate, is not judged."""
+        if not self._gate.permits(patience):
+            raise Unavailable(FORBIDDEN)
+        self._check_open()
+
     async def _decide(self, flow: http.HTTPFlow, began: float) -> None:
+        patience = self._patience(flow)
         self._check_open()
         rules, broker, request = self.rules, self.broker, flow.request
         policy, host = rules.policy, request.host
@@ -210,10 +239,9 @@ class Guard:
             request.authority = ""
         broker.take_off(request, host)
         extract = await self._extract(request, policy.limits.body_limit_bytes)
-        verdict = await self._judge.judge(flow.id, url_of(request), extract, rules)
-        if self.rules is not rules:
-            raise Unavailable("the policy has just changed")
-        self._check_open()
+        patience.held_bytes = len(request.raw_content or b"")
+        verdict = await self._judge.judge(flow.id, url_of(request), extract, rules, patience)
+        self._check_unchanged(patience)
         await self._audit(flow, "websocket" if is_websocket(request) else "http", verdict, began)
         if nonce is not None:
             flow.metadata[_OWN_RESPONSE] = True
@@ -270,6 +298,9 @@ class Guard:
         size: int | None = None,
     ) -> None:
         """Writes the line; a decision whose line is not written is no permission."""
+        peer = flow.client_conn.peername[:2]
+        if self.probe_peers.get(peer):
+            return
         request, mask = flow.request, self.rules.exact.mask
         rule_ids, scan_id, verdict = _outcome(outcome)
         path = hashed_path(mask(request.path))
@@ -289,7 +320,7 @@ class Guard:
                 scan_id=scan_id,
                 generation=self.rules.policy.generation,
                 ms=(time.monotonic() - began) * 1000,
-                probe=flow.client_conn.peername[:2] in self.probe_peers,
+                probe=peer in self.probe_peers,
             )
         )
 
@@ -365,8 +396,11 @@ class Guard:
                 raise Deny(["BOTTLE-websocket"], "the policy has changed")
             if size > policy.limits.body_limit_bytes:
                 raise Deny(["BOTTLE-body-limit"], "the message is over egress.limits.max_body")
+            patience = self._patience(flow)
             extract = strings_of("", message.content, policy.limits.body_limit_bytes)
-            verdict = await self._judge.judge(flow.id, None, extract, self.rules)
+            patience.held_bytes = size
+            verdict = await self._judge.judge(flow.id, None, extract, self.rules, patience)
+            self._check_unchanged(patience)
             await self._audit(flow, "websocket", verdict, began, size)
         except (Deny, Unavailable) as refusal:
             message.drop()

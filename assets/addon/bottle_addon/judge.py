@@ -11,6 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 from bottle_addon.cache import VerdictCache
 from bottle_addon.extract import Extract, Field
+from bottle_addon.gate import Patience
 from bottle_addon.refusal import Deny, Unavailable
 from bottle_addon.scan import Finding, ScanClient
 from bottle_addon.settings import Rules
@@ -40,6 +41,16 @@ class Verdict:
     scan_id: str = ""
 
 
+@dataclass(frozen=True)
+class _Question:
+    """What all scan calls of one request have in common."""
+
+    flow_id: str
+    rules: Rules
+    verdict: Verdict
+    patience: Patience
+
+
 def _chunks(text: str) -> Iterator[str]:
     step = CHUNK_CHARS - CHUNK_OVERLAP
     for start in range(0, max(len(text) - CHUNK_OVERLAP, 1), step):
@@ -60,17 +71,21 @@ class Judge:
         self._client = client
         self.cache = cache
 
-    async def judge(self, flow_id: str, url: str | None, extract: Extract, rules: Rules) -> Verdict:
+    async def judge(
+        self, flow_id: str, url: str | None, extract: Extract, rules: Rules, patience: Patience
+    ) -> Verdict:
         """Raises `Deny` or `Unavailable`; returning means every call said allow (or was softened)."""
         verdict = Verdict()
         size = sum(len(f.text) for f in extract.fields) + sum(map(len, extract.blobs))
+        patience.held_bytes += size
         if size > THREAD_BYTES:
             await asyncio.to_thread(self._search_exact, url, extract, rules, verdict)
         else:
             self._search_exact(url, extract, rules, verdict)
         try:
-            async with asyncio.timeout(rules.policy.limits.verdict_deadline_ms / 1000):
-                await self._ask_all(flow_id, url, extract.fields, rules, verdict)
+            async with asyncio.timeout(rules.policy.limits.verdict_deadline_ms / 1000 + patience.bound_s):
+                await self._client.settle(patience)
+                await self._ask_all(_Question(flow_id, rules, verdict, patience), url, extract.fields)
         except TimeoutError:
             raise Unavailable("the verdict took too long") from None
         return verdict
@@ -86,25 +101,22 @@ class Judge:
             if name is not None:
                 self._settle(Finding((f"DLP-{name}",), ""), rules, verdict)
 
-    async def _ask_all(
-        self, flow_id: str, url: str | None, fields: list[Field], rules: Rules, verdict: Verdict
-    ) -> None:
-        generation = rules.policy.generation
-        fresh, keys = self._unknown(fields, generation)
-        jobs = [self._ask_batch(flow_id, batch, rules, verdict) for batch in self._batches(fresh)]
+    async def _ask_all(self, question: _Question, url: str | None, fields: list[Field]) -> None:
+        fresh, keys = self._unknown(fields, question.rules.policy.generation)
+        jobs = [self._ask_batch(question, batch) for batch in self._batches(fresh)]
         jobs += [
-            self._ask_text(flow_id, chunk, rules, verdict)
+            self._ask_text(question, chunk)
             for text in fresh
             if len(text) > SMALL_CHARS
             for chunk in _chunks(text)
         ]
         if url is not None:
-            jobs.append(self._ask(flow_id, "url", url, rules, verdict))
+            jobs.append(self._ask(question, "url", url))
         joined = self._joined(fields, set(fresh))
         if joined:
-            jobs.append(self._ask_text(flow_id, joined, rules, verdict))
+            jobs.append(self._ask_text(question, joined))
         await _all(jobs)
-        if not verdict.warned:
+        if not question.verdict.warned:
             for key in keys:
                 self.cache.add(key)
 
@@ -145,25 +157,25 @@ class Judge:
                 parts.append(_edges(text))
         return "".join(parts) if len(parts) > 1 else ""
 
-    async def _ask_batch(self, flow_id: str, batch: list[str], rules: Rules, verdict: Verdict) -> None:
+    async def _ask_batch(self, question: _Question, batch: list[str]) -> None:
         """Small texts share a call; a finding is believed only for a text on its own."""
         if len(batch) > 1:
-            finding = await self._client.scan("dlp", "\n".join(batch), flow_id)
+            finding = await self._client.scan("dlp", "\n".join(batch), question.flow_id, question.patience)
             if finding.rule_ids is None:
                 return
         for text in batch:
-            await self._ask_text(flow_id, text, rules, verdict)
+            await self._ask_text(question, text)
 
-    async def _ask_text(self, flow_id: str, text: str, rules: Rules, verdict: Verdict) -> None:
+    async def _ask_text(self, question: _Question, text: str) -> None:
         if text.strip():
-            await self._ask(flow_id, "dlp", text, rules, verdict)
+            await self._ask(question, "dlp", text)
 
-    async def _ask(self, flow_id: str, kind: str, value: str, rules: Rules, verdict: Verdict) -> None:
+    async def _ask(self, question: _Question, kind: str, value: str) -> None:
         clean = value.encode("utf-8", "surrogateescape" if kind == "url" else "replace").decode("utf-8", "replace")
-        finding = await self._client.scan(kind, clean, flow_id)
+        finding = await self._client.scan(kind, clean, question.flow_id, question.patience)
         if kind == "url":
-            verdict.scan_id = finding.scan_id
-        self._settle(finding, rules, verdict)
+            question.verdict.scan_id = finding.scan_id
+        self._settle(finding, question.rules, question.verdict)
 
     @staticmethod
     def _settle(finding: Finding, rules: Rules, verdict: Verdict) -> None:

@@ -8,12 +8,17 @@ import os
 import signal
 import sys
 
+from bottle_addon.lean import leave_out_unused
+
+leave_out_unused()
+
 from mitmproxy import master, options
 from mitmproxy.addons import block, core, errorcheck, proxyserver, tlsconfig
 
 from bottle_addon.cache import VerdictCache
 from bottle_addon.control import Control, LineReader
 from bottle_addon.events import EventStream
+from bottle_addon.gate import Gate
 from bottle_addon.guard import Guard
 from bottle_addon.hardening import UnfitVersion, harden
 from bottle_addon.judge import Judge
@@ -84,24 +89,24 @@ async def serve() -> int:
     lines = LineReader(STDIN)
     try:
         settings = parse_settings(await lines.line() or b"")
-        harden()
+        cache = VerdictCache(settings.rules.policy.limits.cache_entries)
+        gate = Gate(settings.gate_proxy, settings.gate_wait_s, on_other=cache.clear)
+        harden(gate)
     except (SettingsError, UnfitVersion) as error:
         log.error("cannot start: %s", error)
         return EXIT_UNUSABLE_CONFIGURATION
     limits = settings.rules.policy.limits
     out.deadline_s = limits.audit_deadline_ms / 1000
     client = ScanClient(
-        settings.gate_scan, settings.scan_token, limits.scan_connections, limits.scan_deadline_ms / 1000
+        gate, settings.gate_scan, settings.scan_token, limits.scan_connections, limits.scan_deadline_ms / 1000
     )
-    guard = Guard(
-        settings.bottle, settings.gate_proxy, settings.rules, Judge(client, VerdictCache(limits.cache_entries)), out
-    )
+    guard = Guard(settings.bottle, gate, settings.rules, Judge(client, cache), out)
     built = build_master(settings, guard, lay_out(settings))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, built.shutdown)
     helpers = [
         asyncio.ensure_future(_announce(guard, settings, out)),
-        asyncio.ensure_future(Control(guard, Probe(settings, guard, client), out).serve(lines)),
+        asyncio.ensure_future(Control(guard, Probe(settings, guard, client, gate), out).serve(lines)),
     ]
     try:
         await built.run()

@@ -8,6 +8,8 @@ from mitmproxy import http
 
 VERDICT_HEADER = "x-bottle-verdict"
 OWN_PREFIX = "x-bottle-"
+UNAVAILABLE = 503
+RETRY_AFTER_S = "1"
 
 
 class Deny(Exception):
@@ -35,6 +37,8 @@ def refusal_body(error: str, rule_ids: list[str], host: str, hint: str) -> bytes
 
 def _response(status: int, verdict: str, body: bytes) -> http.Response:
     headers = {"content-type": "application/json", VERDICT_HEADER: verdict, "cache-control": "no-store"}
+    if status == UNAVAILABLE:
+        headers["retry-after"] = RETRY_AFTER_S
     return http.Response.make(status, body, headers)
 
 
@@ -46,4 +50,4 @@ def denied(refusal: Deny, host: str) -> http.Response:
 def unavailable(reason: str, host: str) -> http.Response:
     """503: nobody could say yes."""
     body = refusal_body(f"no verdict: {reason}", [], host, "retry; `bottle list` on the host shows whether the bottle is whole")
-    return _response(503, "unavailable", body)
+    return _response(UNAVAILABLE, "unavailable", body)

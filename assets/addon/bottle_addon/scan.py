@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from bottle_addon.gate import MOST_ASKS, Gate, Patience
 from bottle_addon.refusal import Unavailable
 from bottle_addon.settings import Address
-from bottle_addon.wire import Answer, WireError, read_answer
+from bottle_addon.wire import Answer, CutShort, WireError, read_answer
 
-CONNECT_DEADLINE_S = 3.0
+# What the gate's kernel has not acknowledged by then went to a gate that is no more.
+UNACKNOWLEDGED_MS = 2000
 _KNOWN_FIELDS = frozenset(
     {"status", "decision", "kind", "scan_id", "request_id", "duration_ms", "engine_version", "findings", "errors"}
 )
@@ -63,15 +67,49 @@ def _interpret(answer: Answer, kind: str, request_id: str) -> Finding:
 class ScanClient:
     """One per process."""
 
-    def __init__(self, address: Address, token: str, connections: int, deadline_s: float) -> None:
+    def __init__(self, gate: Gate, address: Address, token: str, connections: int, deadline_s: float) -> None:
+        self._gate = gate
         self._address = address
         self._token = token
         self._deadline_s = deadline_s
         self._slots = asyncio.Semaphore(connections)
         self._idle: list[_Connection] = []
 
-    async def scan(self, kind: str, value: str, request_id: str) -> Finding:
-        """Asks for one verdict; raises `Unavailable` when there is none in time."""
+    async def settle(self, patience: Patience) -> None:
+        """Waits while it is not known that the gate is there, and is the one that gave the verdicts remembered."""
+        if any(map(_has_ended, self._idle)):
+            self._drop_idle()
+        await self._gate.settle(patience)
+
+    async def scan(self, kind: str, value: str, request_id: str, patience: Patience) -> Finding:
+        """Asks for one verdict; raises `Unavailable` when there is none in time.
+
+        A gate that is away is waited for, as long as patience lasts. One that dies before its answer is asked again:
+        a question changes nothing. One that answers anything odd is not.
+        """
+        asks = 0
+        while True:
+            await self.settle(patience)
+            async with nullcontext() if patience.for_probe else self._slots:
+                if self._gate.unsure and not patience.for_probe:
+                    continue
+                try:
+                    async with asyncio.timeout(self._deadline_s):
+                        answer = await self._exchange(self._request(kind, value, request_id), patience)
+                    return _interpret(answer, kind, request_id)
+                except TimeoutError:
+                    raise Unavailable("the gate is slow") from None
+                except CutShort:
+                    asks += 1
+                except WireError:
+                    raise Unavailable("the gate's answer is not HTTP") from None
+                except OSError:
+                    pass
+            if asks >= MOST_ASKS:
+                raise Unavailable("the gate ends the connection without an answer")
+            await self._gate.wait(patience)
+
+    def _request(self, kind: str, value: str, request_id: str) -> bytes:
         request = {"kind": kind, "input": {_INPUT_NAME[kind]: value}, "context": {"request_id": request_id}}
         body = json.dumps(request).encode()
         head = (
@@ -79,29 +117,25 @@ class ScanClient:
             f"Authorization: Bearer {self._token}\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\n\r\n"
         )
-        try:
-            async with self._slots, asyncio.timeout(self._deadline_s):
-                answer = await self._exchange(head.encode() + body)
-        except TimeoutError:
-            raise Unavailable("the gate is slow") from None
-        except (OSError, WireError):
-            raise Unavailable("the gate cannot be reached") from None
-        return _interpret(answer, kind, request_id)
+        return head.encode() + body
 
-    async def _exchange(self, request: bytes) -> Answer:
-        """A kept connection may have been closed meanwhile; then a fresh one gets exactly one try."""
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.reader.at_eof():
-                connection.writer.close()
-                continue
+    async def _exchange(self, request: bytes, patience: Patience) -> Answer:
+        if self._idle:
             try:
-                return await self._once(connection, request)
-            except (OSError, WireError):
-                break
-        async with asyncio.timeout(CONNECT_DEADLINE_S):
-            reader, writer = await asyncio.open_connection(self._address.host, self._address.port)
+                return await self._once(self._idle.pop(), request)
+            except CutShort:
+                self._drop_idle()
+                raise
+        reader, writer = await self._gate.attempt(self._address, patience)
+        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
         return await self._once(_Connection(reader, writer), request)
+
+    def _drop_idle(self) -> None:
+        """One kept connection has ended, so the gate may be another: none of the others is trusted either."""
+        self._gate.unsure = True
+        for connection in self._idle:
+            connection.writer.transport.abort()
+        self._idle.clear()
 
     async def _once(self, connection: _Connection, request: bytes) -> Answer:
         done = False
@@ -111,8 +145,14 @@ class ScanClient:
             answer = await read_answer(connection.reader)
             done = answer.keep_alive
             return answer
+        except OSError as error:
+            raise CutShort("the request could not be sent") from error
         finally:
             if done:
                 self._idle.append(connection)
             else:
                 connection.writer.transport.abort()
+
+
+def _has_ended(connection: _Connection) -> bool:
+    return connection.reader.at_eof() or connection.writer.transport.is_closing()

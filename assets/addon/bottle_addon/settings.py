@@ -10,6 +10,8 @@ from bottle_addon.exact import ExactSecret, ExactSecrets
 from bottle_addon.policy import Policy, PolicyError
 
 CONFIG_VERSION = 1
+DEFAULT_GATE_WAIT_S = 5.0
+LONGEST_GATE_WAIT_S = 60.0
 
 
 class SettingsError(Exception):
@@ -46,6 +48,7 @@ class Settings:
     scan_token: str
     confdir: str
     extra_ca_pem: str
+    gate_wait_s: float
     rules: Rules
 
 
@@ -53,6 +56,13 @@ def _get(data: Any, key: str, kind: type) -> Any:
     if not isinstance(data, dict) or not isinstance(data.get(key), kind) or isinstance(data.get(key), bool):
         raise SettingsError(f"field {key!r} is missing or of the wrong type")
     return data[key]
+
+
+def _gate_wait_s(data: dict[str, Any]) -> float:
+    wait = data.get("gate_wait_s", DEFAULT_GATE_WAIT_S)
+    if type(wait) not in (int, float) or not 0 <= wait <= LONGEST_GATE_WAIT_S:
+        raise SettingsError(f"field 'gate_wait_s' must be a number from 0 to {LONGEST_GATE_WAIT_S:.0f}")
+    return float(wait)
 
 
 def parse_rules(data: dict[str, Any]) -> Rules:
@@ -102,5 +112,6 @@ def parse_settings(line: bytes) -> Settings:
         scan_token=_get(data, "scan_token", str),
         confdir=_get(data, "confdir", str),
         extra_ca_pem=_get(data, "extra_ca_pem", str) if data.get("extra_ca_pem") is not None else "",
+        gate_wait_s=_gate_wait_s(data),
         rules=parse_rules(data),
     )

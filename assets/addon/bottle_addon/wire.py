@@ -13,6 +13,10 @@ class WireError(Exception):
     """The peer does not speak HTTP as expected."""
 
 
+class CutShort(WireError):
+    """The peer is gone before its answer was complete."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """A complete response."""
@@ -27,7 +31,9 @@ async def read_head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
     """Status and headers (lower-case names)."""
     try:
         head = await reader.readuntil(b"\r\n\r\n")
-    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+    except (asyncio.IncompleteReadError, OSError) as error:
+        raise CutShort("no response head") from error
+    except asyncio.LimitOverrunError as error:
         raise WireError("no response head") from error
     lines = head.decode("latin-1").split("\r\n")
     version, _, rest = lines[0].partition(" ")
@@ -53,8 +59,10 @@ async def read_answer(reader: asyncio.StreamReader) -> Answer:
             if not length.isdigit() or int(length) > MOST_BODY_BYTES:
                 raise WireError("no usable Content-Length")
             body = await reader.readexactly(int(length))
-    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError) as error:
-        raise WireError("the body is cut short") from error
+    except (asyncio.IncompleteReadError, OSError) as error:
+        raise CutShort("the body is cut short") from error
+    except (asyncio.LimitOverrunError, ValueError) as error:
+        raise WireError("the body is malformed") from error
     return Answer(status, headers, body, headers.get("connection", "").lower() != "close")
 
 

@@ -19,6 +19,7 @@ mkdir -p /opt/bottle
 /opt/venv/bin/python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib /opt/bottle
 # What cannot be loaded shows here rather than in a bottle.
 /opt/venv/bin/python3 -c 'import mitmproxy.tools.dump'
+[ ! -d "$BUILD/addon" ] || PYTHONPATH=/opt/bottle /opt/venv/bin/python3 -B -c 'import bottle_addon.main'
 
 echo 'mitmproxy:x:65532:65532::/tmp:/usr/sbin/nologin' >>/etc/passwd
 echo 'mitmproxy:x:65532:' >>/etc/group

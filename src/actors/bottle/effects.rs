@@ -1,22 +1,19 @@
 //! Carries out what the phase table decides. The only place where a bottle acts.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ractor::{Actor, ActorRef};
+use tracing::Instrument as _;
 
+use super::children::dismiss;
 use super::phase::{self, Effect, EndReason, Event, Phase, Step};
 use super::teardown::{self, TeardownJob};
-use super::{BottleState, fail};
-use crate::actors::container::{Container, ContainerArgs};
-use crate::actors::provisioner::{Provisioner, ProvisionerArgs};
+use super::{BottleState, fail, health, mend, note, supervise, tree};
+use crate::actors::provisioner::{Provisioner, ProvisionerArgs, Scope};
 use crate::egress::BottleCa;
 use crate::ids::Role;
-use crate::messages::{BottleEvent, BottleMsg, ContainerMsg, LaunchFailure, StepError};
+use crate::messages::{BottleEvent, BottleMsg, ChildState, LaunchFailure, StepError};
 use crate::plan::{launch_material, members};
-
-/// Pause between two probes while the chain comes up.
-const PROBE_PAUSE: Duration = Duration::from_millis(50);
 
 /// Mints the certificate authority and asks for the ground.
 pub(super) fn begin(myself: &ActorRef<BottleMsg>, state: &mut BottleState) {
@@ -37,10 +34,12 @@ pub(super) fn begin(myself: &ActorRef<BottleMsg>, state: &mut BottleState) {
     }
     let (backend, me) = (Arc::clone(&state.backend), myself.clone());
     let spec = members::ground_spec(&state.plan, &state.ownership);
-    state.tasks.spawn(async move {
+    let span = state.measures.begin(Step::Ground);
+    let making = async move {
         let made = backend.ensure_ground(&spec).await;
         let _ = me.cast(BottleMsg::GroundMade(made));
-    });
+    };
+    state.tasks.spawn(making.instrument(span));
 }
 
 /// Closes the bottle when nobody holds its status any more: the future of its launch, then its handles. So
@@ -60,21 +59,42 @@ pub(super) async fn apply(myself: &ActorRef<BottleMsg>, state: &mut BottleState,
     state.phase = next;
     let now = state.phase.as_str();
     if now != before {
-        tracing::info!(bottle = %state.plan.slug(), phase = now, "phase");
-        let _ = state.events.send(BottleEvent::PhaseChanged(now));
+        state.measures.phase(now);
+        let why = tree::why_of(&state.phase);
+        tracing::info!(bottle = %state.plan.slug(), phase = now, why, "phase");
+        state.phase_since = tree::timestamp();
+        note(state, BottleEvent::PhaseChanged { phase: now.to_owned(), why });
         if now != "gone" {
             state.status.send_modify(|status| {
                 status.phase = now;
-                status.was_ready |= state.phase.can_exec();
+                status.was_ready |= state.phase.lack().is_some();
             });
         }
     }
     for effect in effects {
         match effect {
             Effect::StartMembers => start_members(myself, state).await,
-            Effect::Probe => probe(state),
+            Effect::Probe => health::probe(state),
             Effect::Provision => provision(myself, state).await,
-            Effect::Admit => admit(state),
+            Effect::Admit => admit(myself, state),
+            Effect::Supervise(role, exit) => {
+                Box::pin(supervise::supervise(myself, state, role, exit)).await;
+            }
+            Effect::RebuildGround => mend::rebuild_ground(myself, state),
+            Effect::MendAll => {
+                note(state, BottleEvent::GroundRebuilt);
+                for role in std::mem::take(&mut state.waiting) {
+                    supervise::start_worker(myself, state, role).await;
+                }
+                mend::mend_all(myself, state);
+                health::probe(state);
+            }
+            Effect::AwaitEngine => mend::await_engine(myself, state),
+            Effect::Reconcile => {
+                note(state, BottleEvent::EngineBack);
+                Box::pin(supervise::reconcile(myself, state)).await;
+            }
+            Effect::PostMortem => state.post_mortem = Some(tree::of(state)),
             Effect::TearDown => tear_down(myself, state),
             Effect::Finish => finish(myself, state),
         }
@@ -82,48 +102,15 @@ pub(super) async fn apply(myself: &ActorRef<BottleMsg>, state: &mut BottleState,
 }
 
 async fn start_members(myself: &ActorRef<BottleMsg>, state: &mut BottleState) {
-    let (Some(ground), Some(ca)) = (state.ground.clone(), state.ca.as_ref()) else { return };
-    let rendered = launch_material::of(&state.plan, &state.material, &ground, ca, &state.ownership.bottle);
-    let material = match rendered {
-        Ok(material) => material,
+    let (Some(ground), Some(ca)) = (state.ground.as_ref(), state.ca.as_ref()) else { return };
+    let rendered = launch_material::of(&state.plan, &state.material, ground, ca, &state.ownership.bottle);
+    match rendered {
+        Ok(material) => state.sidecar_material = Some(material),
         Err(error) => return Box::pin(fail(myself, state, Step::Ground, error.into())).await,
-    };
+    }
     for role in Role::ALL {
-        let args = ContainerArgs {
-            backend: Arc::clone(&state.backend),
-            spec: members::member(role, &state.plan, &ground, &state.ownership),
-            material: material.for_role(role),
-            bottle: myself.clone(),
-            tasks: state.tasks.clone(),
-        };
-        match Actor::spawn_linked(None, Container, args, myself.get_cell()).await {
-            Ok((worker, _)) => state.children.add_member(role, worker),
-            Err(error) => {
-                let error = StepError::Actor(error.to_string());
-                return Box::pin(fail(myself, state, Step::Member(role), error)).await;
-            }
-        }
-    }
-}
-
-/// Sends the probe to mitmproxy's addon, which makes one allowed and one denied request.
-pub(super) fn probe(state: &mut BottleState) {
-    if !matches!(state.phase, Phase::Launching(_)) {
-        return;
-    }
-    state.probes += 1;
-    if let (Some(mitmproxy), Ok(line)) =
-        (state.children.member(Role::Mitmproxy), launch_material::probe_line(state.probes))
-    {
-        let _ = mitmproxy.cast(ContainerMsg::Control(line));
-    }
-}
-
-/// The chain is not up yet: asks again after a pause. The launch deadline ends it.
-pub(super) fn probe_later(myself: &ActorRef<BottleMsg>, state: &mut BottleState, detail: String) {
-    if matches!(state.phase, Phase::Launching(_)) {
-        state.last_probe = Some(detail);
-        myself.send_after(PROBE_PAUSE, || BottleMsg::ProbeAgain);
+        state.measures.begin(Step::Member(role));
+        supervise::start_worker(myself, state, role).await;
     }
 }
 
@@ -140,9 +127,15 @@ async fn provision(myself: &ActorRef<BottleMsg>, state: &mut BottleState) {
         material: Arc::clone(&state.material),
         certificate: ca.certificate_pem().to_owned(),
         proxy: ground.mitmproxy_int,
+        scope: if state.agent_is_new { Scope::All } else { Scope::Again },
         bottle: myself.clone(),
         tasks: state.tasks.clone(),
     };
+    // One archive holds certificate, prompt and skills.
+    state.measures.begin(Step::ProvisionCa);
+    state.provisionings += 1;
+    state.provisioner_since = tree::timestamp();
+    dismiss(state.children.take_provisioner());
     match Actor::spawn_linked(None, Provisioner, args, myself.get_cell()).await {
         Ok((worker, _)) => state.children.set_provisioner(worker.get_cell()),
         Err(error) => {
@@ -152,9 +145,13 @@ async fn provision(myself: &ActorRef<BottleMsg>, state: &mut BottleState) {
     }
 }
 
-fn admit(state: &mut BottleState) {
+fn admit(myself: &ActorRef<BottleMsg>, state: &mut BottleState) {
     state.permit = None;
     state.failure = None;
+    for role in Role::ALL {
+        state.children.of(role).mark(ChildState::Running, None);
+    }
+    myself.send_after(state.options.health_interval, || BottleMsg::HealthDue);
     if let Some(launched) = state.launched.take() {
         // A caller that went away is seen by `close_when_unobserved`.
         let _ = launched.send(Ok(()));
@@ -164,16 +161,22 @@ fn admit(state: &mut BottleState) {
 fn tear_down(myself: &ActorRef<BottleMsg>, state: &mut BottleState) {
     state.permit = None;
     state.closing.cancel();
+    for role in Role::ALL {
+        state.children.of(role).mark(ChildState::Stopping, None);
+    }
+    let members =
+        Role::ALL.into_iter().filter_map(|role| state.children.member_id(role).map(|id| (role, id.clone())));
     let job = TeardownJob {
         backend: Arc::clone(&state.backend),
         bottle: state.ownership.bottle.clone(),
+        last_words_of: if state.post_mortem.is_some() { members.collect() } else { Vec::new() },
         children: state.children.take_in_stop_order(),
         tasks: state.tasks.clone(),
     };
     let me = myself.clone();
     tokio::spawn(async move {
-        let report = teardown::run(job).await;
-        let _ = me.cast(BottleMsg::TornDown(report));
+        let (report, logs) = teardown::run(job).await;
+        let _ = me.cast(BottleMsg::TornDown(report, logs));
     });
 }
 
@@ -185,6 +188,11 @@ fn finish(myself: &ActorRef<BottleMsg>, state: &mut BottleState) {
     if let Some(launched) = state.launched.take() {
         let _ = launched.send(Err(failure_of(state)));
     }
+    for role in Role::ALL {
+        state.children.of(role).mark(ChildState::Ended, None);
+    }
+    tree::publish(state);
+    state.journal.close();
     state.status.send_modify(|status| {
         status.phase = "gone";
         status.report = Some(Arc::new(report));

@@ -9,15 +9,12 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::BottleState;
+use super::phase::Phase;
 use crate::actors::copy;
 use crate::actors::exec::{Exec, ExecArgs};
-use crate::backend::{LogOptions, MemberStats, Output};
-use crate::egress::AuditRecord;
+use crate::backend::{Backend, LogOptions, MemberStats, Output};
 use crate::ids::{MemberId, Role, Slug};
-use crate::messages::{
-    BottleEvent, BottleMsg, ContainerMsg, CopyRequest, ExecRequest, ExecStreams, OperationError,
-};
-use crate::plan::launch_material;
+use crate::messages::{BottleMsg, CopyRequest, ExecRequest, ExecStreams, OperationError};
 
 /// Lines of a log that wait for a slow reader.
 const LOG_QUEUE: usize = 256;
@@ -30,6 +27,9 @@ fn agent(state: &BottleState) -> Result<MemberId, OperationError> {
 }
 
 fn not_ready(state: &BottleState) -> OperationError {
+    if matches!(state.phase, Phase::Suspended(_)) {
+        return OperationError::Suspended { slug: state.plan.slug().clone() };
+    }
     OperationError::NotReady { slug: state.plan.slug().clone(), phase: state.phase.as_str() }
 }
 
@@ -61,20 +61,31 @@ pub(super) async fn exec(
     }
 }
 
+/// Hands a copy to a task of its own; `work` is [`copy::into_member`] or [`copy::out_of_member`].
+fn copy<F>(
+    state: &BottleState,
+    reply: RpcReplyPort<Result<(), OperationError>>,
+    work: impl FnOnce(Arc<dyn Backend>, MemberId) -> F,
+) where
+    F: Future<Output = Result<(), OperationError>> + Send + 'static,
+{
+    match agent(state) {
+        Ok(member) => {
+            let work = work(Arc::clone(&state.backend), member);
+            state.tasks.spawn(copy_within(Limits::of(state), reply, work));
+        }
+        Err(error) => drop(reply.send(Err(error))),
+    }
+}
+
 pub(super) fn cp_in(
     state: &BottleState,
     request: CopyRequest,
     reply: RpcReplyPort<Result<(), OperationError>>,
 ) {
-    match agent(state) {
-        Ok(member) => {
-            let backend = Arc::clone(&state.backend);
-            state.tasks.spawn(copy_within(Limits::of(state), reply, async move {
-                copy::into_member(backend.as_ref(), &member, &request).await
-            }));
-        }
-        Err(error) => drop(reply.send(Err(error))),
-    }
+    copy(state, reply, |backend, member| async move {
+        copy::into_member(backend.as_ref(), &member, &request).await
+    });
 }
 
 pub(super) fn cp_out(
@@ -82,15 +93,9 @@ pub(super) fn cp_out(
     request: CopyRequest,
     reply: RpcReplyPort<Result<(), OperationError>>,
 ) {
-    match agent(state) {
-        Ok(member) => {
-            let backend = Arc::clone(&state.backend);
-            state.tasks.spawn(copy_within(Limits::of(state), reply, async move {
-                copy::out_of_member(backend.as_ref(), &member, &request).await
-            }));
-        }
-        Err(error) => drop(reply.send(Err(error))),
-    }
+    copy(state, reply, |backend, member| async move {
+        copy::out_of_member(backend.as_ref(), &member, &request).await
+    });
 }
 
 /// What ends a copy before its time.
@@ -168,24 +173,4 @@ pub(super) fn stats(
     tokio::spawn(async move {
         let _ = reply.send(backend.stats(&member).await.map_err(Into::into));
     });
-}
-
-/// Keeps a decision. A line that cannot be kept closes the egress: no traffic without a trace.
-///
-/// # Errors
-/// The line was lost: a launch cannot succeed any more.
-pub(super) fn audit(state: &mut BottleState, record: AuditRecord) -> std::io::Result<()> {
-    let kept = state.audit.append(&record);
-    if let Err(error) = &kept {
-        tracing::error!(bottle = %state.plan.slug(), %error, "audit line lost; egress halted");
-        // Once is enough: a halt stays in force.
-        if let (false, Some(mitmproxy), Ok(line)) =
-            (state.halted, state.children.member(Role::Mitmproxy), launch_material::halt_line())
-        {
-            state.halted = true;
-            let _ = mitmproxy.cast(ContainerMsg::Control(line));
-        }
-    }
-    let _ = state.events.send(BottleEvent::Audited(Arc::new(record)));
-    kept
 }

@@ -23,6 +23,12 @@ pub enum ExitReason {
     ContainerExited(MemberExit),
     /// The container behind it is not there any more.
     ContainerGone,
+    /// The container behind it runs but does not answer; the text says what went unanswered.
+    Hung(String),
+    /// The container behind it runs as far as anybody knows, but its channel broke.
+    Unheard(String),
+    /// The container behind it could not be started.
+    StartFailed(String),
 }
 
 impl ExitReason {
@@ -31,7 +37,12 @@ impl ExitReason {
         match self {
             ExitReason::Normal | ExitReason::Shutdown => true,
             ExitReason::ContainerExited(exit) => exit.code == 0 && !exit.oom_killed,
-            ExitReason::Killed | ExitReason::Failed(_) | ExitReason::ContainerGone => false,
+            ExitReason::Killed
+            | ExitReason::Failed(_)
+            | ExitReason::ContainerGone
+            | ExitReason::Hung(_)
+            | ExitReason::Unheard(_)
+            | ExitReason::StartFailed(_) => false,
         }
     }
 }
@@ -48,6 +59,9 @@ impl fmt::Display for ExitReason {
             }
             ExitReason::ContainerExited(exit) => write!(f, "exited with code {}", exit.code),
             ExitReason::ContainerGone => f.write_str("was removed by somebody else"),
+            ExitReason::Hung(what) => write!(f, "does not answer ({what})"),
+            ExitReason::Unheard(why) => write!(f, "cannot be heard any more: it {why}"),
+            ExitReason::StartFailed(why) => write!(f, "could not be started: {why}"),
         }
     }
 }

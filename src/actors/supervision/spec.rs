@@ -45,6 +45,7 @@ pub struct ChildSpec<K> {
     pub restart: RestartType,
     /// How it is brought down.
     pub shutdown: Shutdown,
-    /// Whether its normal end ends the supervisor (`auto_shutdown: any_significant`).
+    /// Whether its end can end the supervisor ([`AutoShutdown`](super::supervisor::AutoShutdown)). Without meaning for
+    /// a permanent child.
     pub significant: bool,
 }

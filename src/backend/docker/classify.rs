@@ -26,6 +26,14 @@ pub(super) enum Meaning {
     NoNetwork,
     /// Two networks have the name.
     Ambiguous,
+    /// The container is on the network already.
+    AlreadyConnected,
+    /// The container is not on the network.
+    NotConnected,
+    /// There is no pause to end.
+    NotPaused,
+    /// The container has the name already.
+    SameName,
 }
 
 impl Meaning {
@@ -34,8 +42,13 @@ impl Meaning {
         match self {
             Meaning::Kind(kind) => kind,
             Meaning::Overlaps => BackendErrorKind::NoAddressSpace,
-            Meaning::Removing | Meaning::InUse | Meaning::Ambiguous => BackendErrorKind::Denied,
-            Meaning::NoImage | Meaning::NoNetwork => BackendErrorKind::NotFound,
+            Meaning::Removing
+            | Meaning::InUse
+            | Meaning::Ambiguous
+            | Meaning::AlreadyConnected
+            | Meaning::NotPaused
+            | Meaning::SameName => BackendErrorKind::Denied,
+            Meaning::NoImage | Meaning::NoNetwork | Meaning::NotConnected => BackendErrorKind::NotFound,
         }
     }
 }
@@ -53,8 +66,14 @@ const WORDS: &[(&str, Meaning)] = &[
     ("no such image", Meaning::NoImage),
     ("is ambiguous (", Meaning::Ambiguous),
     ("is already in use by container", Meaning::Kind(BackendErrorKind::NameConflict)),
+    ("already exists in network", Meaning::AlreadyConnected),
+    ("is not connected to", Meaning::NotConnected),
+    ("is not paused", Meaning::NotPaused),
+    ("same name as its current name", Meaning::SameName),
     ("is not running", Meaning::Kind(BackendErrorKind::NotRunning)),
     ("is paused", Meaning::Kind(BackendErrorKind::NotRunning)),
+    ("is already paused", Meaning::Kind(BackendErrorKind::NotRunning)),
+    ("a paused container", Meaning::Kind(BackendErrorKind::NotRunning)),
     ("is restarting, wait until", Meaning::Kind(BackendErrorKind::NotRunning)),
     ("rootfs is marked read-only", Meaning::Kind(BackendErrorKind::Denied)),
     ("oci runtime", Meaning::Kind(BackendErrorKind::Denied)),
@@ -114,10 +133,36 @@ fn io_kind(error: &Error) -> Option<io::ErrorKind> {
     None
 }
 
+/// No answer came. The HTTP client says so in three nested errors that repeat each other: here the innermost speaks.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {why}")]
+struct NoAnswer {
+    what: &'static str,
+    why: String,
+}
+
+impl NoAnswer {
+    fn of(error: &Error) -> Option<Self> {
+        let what = match error {
+            Error::HyperLegacyError { err } if err.is_connect() => "no connection",
+            Error::HyperLegacyError { .. } | Error::HyperResponseError { .. } => "the connection was lost",
+            _ => return None,
+        };
+        let mut innermost: &dyn std::error::Error = error;
+        while let Some(inner) = innermost.source() {
+            innermost = inner;
+        }
+        Some(Self { what, why: innermost.to_string() })
+    }
+}
+
 /// A client's error as the backend's. The one place that builds it.
 pub(super) fn failed(op: Op, subject: Subject, error: Error) -> BackendError {
-    let meaning = meaning(&error);
-    BackendError::new(op, subject, meaning.kind(), error)
+    let kind = meaning(&error).kind();
+    match NoAnswer::of(&error) {
+        Some(none) => BackendError::new(op, subject, kind, none),
+        None => BackendError::new(op, subject, kind, error),
+    }
 }
 
 #[cfg(test)]
@@ -158,6 +203,27 @@ mod tests {
             (403, "error while removing network: network n id 2f has active endpoints", Meaning::InUse),
             (403, "Address already in use", Meaning::Kind(K::NoAddressSpace)),
             (403, "container rootfs is marked read-only", Meaning::Kind(K::Denied)),
+            (403, "endpoint with name x already exists in network n", Meaning::AlreadyConnected),
+            (500, "container 9f is not connected to network n", Meaning::NotConnected),
+            (500, "Container 9f is not paused", Meaning::NotPaused),
+            (409, "Container 9f is already paused", Meaning::Kind(K::NotRunning)),
+            (409, "cannot start a paused container, try unpause instead", Meaning::Kind(K::NotRunning)),
+            (
+                409,
+                "container 9f is paused, unpause the container before attach",
+                Meaning::Kind(K::NotRunning),
+            ),
+            (
+                409,
+                "You cannot remove a paused container 9f. Unpause and then stop the container before attempting removal or force remove",
+                Meaning::Kind(K::NotRunning),
+            ),
+            (400, "Renaming a container with the same name as its current name", Meaning::SameName),
+            (
+                409,
+                "Error when allocating new name: Conflict. The container name \"/x\" is already in use by container \"9f\". You have to remove (or rename) that container to be able to reuse that name.",
+                Meaning::Kind(K::NameConflict),
+            ),
             (
                 500,
                 "error creating overlay mount to /var/lib/x: no space left on device",

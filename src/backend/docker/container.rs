@@ -1,172 +1,32 @@
-//! The containers of a bottle: made, found again, inspected, waited for, stopped, removed.
-//!
-//! Container names *are* unique on Docker: the engine's conflict answer decides who owns a name.
+//! The containers of a bottle: inspected, waited for, stopped, removed. `ensure.rs` makes them.
 
 use std::time::Duration;
 
 use bollard::errors::Error;
-use bollard::models::{
-    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, NetworkConnectRequest,
-};
+use bollard::models::{ContainerInspectResponse, ContainerState, ContainerStateStatusEnum};
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, InspectContainerOptions, RemoveContainerOptionsBuilder,
-    StopContainerOptionsBuilder, WaitContainerOptionsBuilder,
+    InspectContainerOptions, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+    WaitContainerOptionsBuilder,
 };
 use futures::StreamExt as _;
 
-use super::super::{BackendError, BackendErrorKind, BackendResult, Op, Subject, labels};
+use super::super::{BackendError, BackendErrorKind, BackendResult, Op, Subject};
 use super::classify::{self, Meaning};
 use super::engine::{Engine, is_missing, meaning, within};
-use super::{hardening, network};
 use crate::ids::MemberId;
-use crate::plan::spec::{Endpoint, MemberExit, MemberSpec, MemberState, MemberStatus};
+use crate::plan::spec::{MemberExit, MemberState, MemberStatus};
 
-/// How often a create is tried when the name is being freed or won by a twin of this call.
-const ENSURE_ATTEMPTS: u32 = 20;
-const ENSURE_PAUSE: Duration = Duration::from_millis(100);
 /// A lost connection must not make a wait last for ever: the state is read again this often.
 const WAIT_RECHECK: Duration = Duration::from_secs(30);
 const GONE_PAUSE: Duration = Duration::from_millis(50);
 
-/// Why a container of the right name is not usable.
+/// Why a container cannot be waited for.
 #[derive(Debug, thiserror::Error)]
-enum ContainerError {
-    #[error("a container of that name belongs to somebody else")]
-    Foreign,
-    #[error("it runs with another specification; stop it first")]
-    RunsDifferently,
-    #[error("it was never started")]
-    NeverStarted,
-    #[error("the name did not become free")]
-    NameBusy,
-}
+#[error("it was never started")]
+struct NeverStarted;
 
 pub(super) fn subject(id: &str) -> Subject {
     Subject::Container(id.to_owned())
-}
-
-fn refused(op: Op, id: &str, kind: BackendErrorKind, why: ContainerError) -> BackendError {
-    BackendError::new(op, subject(id), kind, why)
-}
-
-/// Creates a member with all endpoints, or finds it again. (Docker API: `POST /containers/create`,
-/// `POST /networks/{id}/connect`.)
-///
-/// A found member that is not running and differs from the specification, or hangs on networks that are gone,
-/// is removed and made anew. A running one is never replaced; a missing endpoint of it is connected again.
-///
-/// # Errors
-/// `NameConflict`; `NotFound` for image or network; `Denied` when it runs with another specification.
-pub(super) async fn ensure(engine: &Engine, spec: &MemberSpec) -> BackendResult<MemberId> {
-    let networks = network::resolve(engine, &spec.ownership.bottle, &spec.endpoints).await?;
-    for _ in 0..ENSURE_ATTEMPTS {
-        match inspect_raw(engine, Op::CreateMember, &spec.name).await {
-            Ok(found) => {
-                if let Some(id) = reuse(engine, spec, &networks, &found).await? {
-                    return Ok(id);
-                }
-            }
-            Err(error) if is_missing(&error) => match create(engine, spec, &networks).await {
-                // Somebody was faster, or the name is not free yet: look again who it is.
-                Err(error) if error.kind == BackendErrorKind::NameConflict => {
-                    tokio::time::sleep(ENSURE_PAUSE).await;
-                }
-                answer => return answer,
-            },
-            Err(error) => return Err(error),
-        }
-    }
-    Err(refused(Op::CreateMember, &spec.name, BackendErrorKind::NameConflict, ContainerError::NameBusy))
-}
-
-/// `None`: the found container was removed, create anew.
-async fn reuse(
-    engine: &Engine,
-    spec: &MemberSpec,
-    networks: &[String],
-    found: &ContainerInspectResponse,
-) -> BackendResult<Option<MemberId>> {
-    let label = |key: &str| {
-        let labels = found.config.as_ref().and_then(|config| config.labels.as_ref());
-        labels.and_then(|labels| labels.get(key)).map(String::as_str)
-    };
-    let ours = label(labels::BOTTLE) == Some(spec.ownership.bottle.as_str())
-        && label(labels::ROLE) == Some(spec.role.as_str());
-    if !ours {
-        return Err(refused(
-            Op::CreateMember,
-            &spec.name,
-            BackendErrorKind::NameConflict,
-            ContainerError::Foreign,
-        ));
-    }
-    let id = MemberId::new(found.id.clone().unwrap_or_default());
-    let same = label(labels::SPEC) == Some(hardening::spec_hash(spec).as_str());
-    let alive = found.state.as_ref().and_then(|state| state.running).unwrap_or(false);
-    // Until its first start the engine does not tell the ids of a container's networks; the label does.
-    let missing: Vec<usize> = if alive {
-        (0..networks.len()).filter(|at| !is_on(found, &networks[*at])).collect()
-    } else if label(labels::NETWORKS) == Some(networks.join(",").as_str()) {
-        Vec::new()
-    } else {
-        (0..networks.len()).collect()
-    };
-    match (alive, same, missing.is_empty()) {
-        (_, true, true) => Ok(Some(id)),
-        (true, true, false) => {
-            for at in missing {
-                connect(engine, &id, &networks[at], &spec.endpoints[at]).await?;
-            }
-            Ok(Some(id))
-        }
-        (true, false, _) => Err(refused(
-            Op::CreateMember,
-            &spec.name,
-            BackendErrorKind::Denied,
-            ContainerError::RunsDifferently,
-        )),
-        (false, _, _) => remove(engine, &id).await.map(|()| None),
-    }
-}
-
-fn is_on(found: &ContainerInspectResponse, network: &str) -> bool {
-    let networks = found.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
-    networks.is_some_and(|all| {
-        all.iter().any(|(key, endpoint)| key == network || endpoint.network_id.as_deref() == Some(network))
-    })
-}
-
-async fn create(engine: &Engine, spec: &MemberSpec, networks: &[String]) -> BackendResult<MemberId> {
-    let options = CreateContainerOptionsBuilder::new().name(&spec.name).build();
-    let body = hardening::request(spec, networks);
-    let created = engine
-        .call(Op::CreateMember, subject(&spec.name), engine.docker.create_container(Some(options), body))
-        .await
-        .map_err(|error| match meaning(&error) {
-            Some(Meaning::NoImage) => {
-                BackendError { subject: Subject::Image(spec.image.to_string()), ..error }
-            }
-            _ => error,
-        })?;
-    let id = MemberId::new(created.id);
-    // Engines before 25 take one endpoint at create; the others follow before the start.
-    for (network, endpoint) in networks.iter().zip(&spec.endpoints).skip(1) {
-        if let Err(error) = connect(engine, &id, network, endpoint).await {
-            // The cause is worth more than a failed removal; what stays carries labels.
-            let _ = remove(engine, &id).await;
-            return Err(error);
-        }
-    }
-    Ok(id)
-}
-
-async fn connect(engine: &Engine, id: &MemberId, network: &str, endpoint: &Endpoint) -> BackendResult<()> {
-    let request = NetworkConnectRequest {
-        container: id.to_string(),
-        endpoint_config: Some(hardening::settings(endpoint)),
-    };
-    let call = engine.docker.connect_network(network, request);
-    engine.call(Op::ConnectMember, subject(id.as_str()), call).await
 }
 
 /// The engine's whole answer about one container.
@@ -223,8 +83,8 @@ pub(super) async fn wait(engine: &Engine, id: &MemberId) -> BackendResult<Member
         match state_of(&found.state.unwrap_or_default()) {
             MemberState::Exited(exit) => return Ok(exit),
             MemberState::Created => {
-                let why = ContainerError::NeverStarted;
-                return Err(refused(Op::WaitMember, id.as_str(), BackendErrorKind::NotRunning, why));
+                let (kind, subject) = (BackendErrorKind::NotRunning, subject(id.as_str()));
+                return Err(BackendError::new(Op::WaitMember, subject, kind, NeverStarted));
             }
             _ => {}
         }

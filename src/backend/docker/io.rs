@@ -43,7 +43,7 @@ pub(super) async fn start(
     let refuse = |kind, why| Err(refused(Op::StartMember, id, kind, why));
     match state {
         MemberState::Running => {
-            return attach_to(engine, id, mode == StdinMode::Open).await.map(|io| into(id, io, mode));
+            return attach_to(engine, id, mode == StdinMode::Open).await.map(|io| into(id, io, mode, true));
         }
         MemberState::Paused => return refuse(BackendErrorKind::NotRunning, StreamError::Paused),
         _ if material.is_some() && mode == StdinMode::Closed => {
@@ -61,7 +61,7 @@ pub(super) async fn start(
         })
         .await?;
     }
-    Ok(into(id, io, mode))
+    Ok(into(id, io, mode, false))
 }
 
 /// Attaches, then starts.
@@ -105,7 +105,7 @@ async fn feed(
     if mode == StdinMode::Once { input.shutdown().await } else { Ok(()) }
 }
 
-/// Attaches to a running member.
+/// Attaches to a running member; the engine refuses a paused one.
 ///
 /// # Errors
 /// `NotFound`, `NotRunning`.
@@ -115,7 +115,7 @@ pub(super) async fn attach(engine: &Engine, id: &MemberId) -> BackendResult<Memb
         let why = if state == MemberState::Paused { StreamError::Paused } else { StreamError::NotRunning };
         return Err(refused(Op::AttachMember, id, BackendErrorKind::NotRunning, why));
     }
-    attach_to(engine, id, mode == StdinMode::Open).await.map(|io| into(id, io, mode))
+    attach_to(engine, id, mode == StdinMode::Open).await.map(|io| into(id, io, mode, true))
 }
 
 async fn state_and_mode(engine: &Engine, op: Op, id: &MemberId) -> BackendResult<(MemberState, StdinMode)> {
@@ -136,10 +136,11 @@ async fn attach_to(engine: &Engine, id: &MemberId, stdin: bool) -> BackendResult
     engine.call(Op::AttachMember, subject(id.as_str()), call).await
 }
 
-fn into(id: &MemberId, io: AttachContainerResults, mode: StdinMode) -> MemberIo {
+fn into(id: &MemberId, io: AttachContainerResults, mode: StdinMode, found_running: bool) -> MemberIo {
     MemberIo {
         stdin: (mode == StdinMode::Open).then_some(io.input),
         output: output(Op::AttachMember, id, io.output),
+        found_running,
     }
 }
 

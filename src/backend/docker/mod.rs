@@ -9,12 +9,16 @@ mod connect;
 mod container;
 mod deadline;
 mod engine;
+mod ensure;
 mod exec;
 mod facts;
+mod ground;
 mod hardening;
 pub mod images;
 mod io;
+mod mend;
 mod network;
+mod news;
 mod owned;
 
 use std::sync::Arc;
@@ -28,8 +32,8 @@ pub use deadline::Deadlines;
 use self::engine::Engine;
 use super::streams::{ByteStream, ExecIo, ExecSpec, LogOptions, MemberIo, OutputStream};
 use super::{
-    Backend, BackendError, BackendErrorKind, BackendFacts, BackendResult, ImageFacts, MemberStats, Op, Owned,
-    OwnedBy, Subject,
+    Backend, BackendError, BackendErrorKind, BackendFacts, BackendResult, ImageFacts, MemberStats, Mended,
+    NewsStream, Op, Owned, OwnedBy, Subject,
 };
 use crate::ids::{BottleId, ImageRef, MemberId, Secret};
 use crate::plan::spec::{Ground, GroundSpec, MemberExit, MemberSpec, MemberStatus};
@@ -72,7 +76,7 @@ impl DockerBackend {
     /// # Errors
     /// `NameConflict`, `NoAddressSpace`, or the engine's.
     pub async fn ensure_shared(&self, name: &str, pool: ipnet::Ipv4Net) -> BackendResult<ipnet::Ipv4Net> {
-        network::ensure_shared(&self.engine, name, pool).await
+        ground::ensure_shared(&self.engine, name, pool).await
     }
 }
 
@@ -96,7 +100,7 @@ impl Backend for DockerBackend {
     }
 
     async fn ensure_ground(&self, spec: &GroundSpec) -> BackendResult<Ground> {
-        network::ensure_ground(&self.engine, spec).await
+        ground::ensure_ground(&self.engine, spec).await
     }
 
     async fn remove_ground(&self, bottle: &BottleId) -> BackendResult<()> {
@@ -104,7 +108,7 @@ impl Backend for DockerBackend {
     }
 
     async fn ensure_member(&self, spec: &MemberSpec) -> BackendResult<MemberId> {
-        container::ensure(&self.engine, spec).await
+        ensure::ensure(&self.engine, spec).await
     }
 
     async fn start_member(&self, id: &MemberId, material: Option<Secret<String>>) -> BackendResult<MemberIo> {
@@ -121,6 +125,14 @@ impl Backend for DockerBackend {
 
     async fn wait_member(&self, id: &MemberId) -> BackendResult<MemberExit> {
         container::wait(&self.engine, id).await
+    }
+
+    async fn mend_member(&self, id: &MemberId, spec: &MemberSpec) -> BackendResult<Mended> {
+        mend::mend(&self.engine, id, spec).await
+    }
+
+    async fn watch(&self) -> BackendResult<NewsStream> {
+        news::watch(&self.engine).await
     }
 
     async fn stop_member(&self, id: &MemberId, grace: Duration) -> BackendResult<()> {

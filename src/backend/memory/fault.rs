@@ -32,7 +32,8 @@ pub struct FaultRule {
 }
 
 impl FaultRule {
-    /// Hits the `nth` call of any kind, counted from the moment the rule is added.
+    /// Hits the `nth` call of any kind, counted from the moment the rule is added. Calls of
+    /// [`watch`](crate::backend::Backend::watch) are not counted: only [`FaultRule::on`] hits them.
     pub fn nth_call(nth: u32, fault: Fault) -> Self {
         Self { op: None, role: None, nth, fault, seen: 0 }
     }
@@ -56,8 +57,8 @@ impl FaultRule {
 
     /// Counts a call; the fault if this is the one.
     pub(super) fn hit(&mut self, call: &Call) -> Option<Fault> {
-        let matches =
-            self.op.is_none_or(|op| op == call.op) && self.role.is_none_or(|role| Some(role) == call.role);
+        let matches = self.op.map_or(call.op != Op::Watch, |op| op == call.op)
+            && self.role.is_none_or(|role| Some(role) == call.role);
         if !matches {
             return None;
         }
@@ -89,5 +90,14 @@ mod tests {
             .map(|role| rule.hit(&call(role)).is_some())
             .into();
         assert_eq!(hits, [false, false, true, false]);
+    }
+
+    #[test]
+    fn only_a_rule_that_names_it_hits_a_watch() {
+        let watch = Call { op: Op::Watch, subject: Subject::Engine(String::new()), role: None };
+        let other = Call { op: Op::ListOwned, ..watch.clone() };
+        let mut any = FaultRule::nth_call(1, Fault::LostAnswer);
+        assert!(any.hit(&watch).is_none() && any.hit(&other).is_some());
+        assert!(FaultRule::on(Op::Watch, Fault::LostAnswer).hit(&watch).is_some());
     }
 }

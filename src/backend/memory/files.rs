@@ -45,6 +45,24 @@ impl Files {
         self.0.insert(clean(path), Node::File { mode: 0o644, uid: 0, content: content.to_vec() });
     }
 
+    /// Makes an empty file where there is none. `false` without a directory for it.
+    pub(super) fn touch(&mut self, path: &str) -> bool {
+        let path = clean(path);
+        let parent = path.rfind('/').map_or("/", |at| &path[..at.max(1)]);
+        let possible = self.has_directory(parent);
+        if possible {
+            let file = Node::File { mode: 0o644, uid: 0, content: Vec::new() };
+            self.0.entry(path).or_insert(file);
+        }
+        possible
+    }
+
+    /// Drops everything below a directory.
+    pub(super) fn empty(&mut self, path: &str) {
+        let below = format!("{}/", clean(path).trim_end_matches('/'));
+        self.0.retain(|name, _| !name.starts_with(&below));
+    }
+
     pub(super) fn has_directory(&self, path: &str) -> bool {
         matches!(self.0.get(&clean(path)), Some(Node::Directory { .. }))
     }

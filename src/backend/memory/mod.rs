@@ -3,17 +3,21 @@
 //! It keeps the promises of [`Backend`] (one contract suite runs on it and on Docker), waits only on
 //! `tokio::time`, so that paused time works, and writes down every call.
 
+mod book;
 mod control;
 mod fault;
 mod files;
+mod ground;
+mod line;
+mod mend;
 mod model;
+mod news;
 mod process;
 mod program;
 mod script;
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,13 +26,14 @@ use futures::{StreamExt as _, stream};
 pub use fault::{Call, Fault, FaultRule};
 pub use script::{CommandHook, ExecAnswer, MemberScript, ScriptIo};
 
-use self::model::{Model, refused};
+use self::book::Inner;
+use self::model::refused;
 use super::streams::{ByteStream, ExecIo, ExecSpec, LogOptions, MemberIo, Output, OutputStream};
 use super::{
-    Backend, BackendErrorKind, BackendFacts, BackendResult, ImageFacts, MemberStats, Op, Owned, OwnedBy,
-    Subject,
+    Backend, BackendErrorKind, BackendFacts, BackendResult, ImageFacts, MemberStats, Mended, NewsStream, Op,
+    Owned, OwnedBy, Subject,
 };
-use crate::ids::{BottleId, ImageRef, MemberId, Role, Secret};
+use crate::ids::{BottleId, ImageRef, MemberId, Secret};
 use crate::plan::spec::{Ground, GroundSpec, MemberExit, MemberSpec, MemberState, MemberStatus};
 
 /// How long a call without an answer takes.
@@ -45,101 +50,6 @@ pub struct MemoryBackend {
 impl fmt::Debug for MemoryBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryBackend").field("calls", &self.inner.script_book().journal.len()).finish()
-    }
-}
-
-/// The model, and the script of what happens to calls.
-struct Inner {
-    model: Mutex<Model>,
-    book: Mutex<Book>,
-}
-
-struct Book {
-    journal: Vec<Call>,
-    rules: Vec<FaultRule>,
-    latency: Duration,
-    deadline: Duration,
-    scripts: HashMap<Role, MemberScript>,
-    hook: Option<CommandHook>,
-}
-
-impl Inner {
-    fn model(&self) -> MutexGuard<'_, Model> {
-        self.model.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn script_book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn script(&self, role: Role) -> Option<MemberScript> {
-        self.script_book().scripts.get(&role).cloned()
-    }
-
-    fn hook(&self) -> Option<CommandHook> {
-        self.script_book().hook.clone()
-    }
-
-    /// Writes the call down and tells what shall go wrong with it.
-    fn enter(&self, call: Call) -> (Option<Fault>, Duration, Duration) {
-        let mut book = self.script_book();
-        let hits: Vec<Fault> = book.rules.iter_mut().filter_map(|rule| rule.hit(&call)).collect();
-        book.journal.push(call);
-        (hits.into_iter().next(), book.latency, book.deadline)
-    }
-}
-
-impl MemoryBackend {
-    /// One call: journal, latency, fault, effect. The effect never waits.
-    async fn call<T: Send + 'static>(
-        &self,
-        op: Op,
-        subject: Subject,
-        role: Option<Role>,
-        effect: impl FnOnce(&Arc<Inner>) -> BackendResult<T> + Send + 'static,
-    ) -> BackendResult<(T, bool)> {
-        let (fault, latency, deadline) = self.inner.enter(Call { op, subject: subject.clone(), role });
-        if !latency.is_zero() {
-            tokio::time::sleep(latency).await;
-        }
-        let refuse = |kind, why| Err(refused(op, subject.clone(), kind, why));
-        if self.inner.model().down {
-            return refuse(BackendErrorKind::Unreachable, "the engine is down");
-        }
-        match fault {
-            None => effect(&self.inner).map(|value| (value, false)),
-            Some(Fault::HalfClosed) => effect(&self.inner).map(|value| (value, true)),
-            Some(Fault::Error(kind)) => refuse(kind, "a scripted fault"),
-            Some(Fault::Timeout) => {
-                tokio::time::sleep(deadline).await;
-                refuse(BackendErrorKind::Deadline, "a scripted silence")
-            }
-            Some(Fault::LateSuccess(delay)) => {
-                let inner = self.inner.clone();
-                // The engine's own work, which goes on after the caller has given up.
-                tokio::spawn(async move {
-                    tokio::time::sleep(delay).await;
-                    effect(&inner).is_ok()
-                });
-                refuse(BackendErrorKind::Deadline, "a scripted late success")
-            }
-            Some(Fault::LostAnswer) => {
-                let _ = effect(&self.inner);
-                refuse(BackendErrorKind::Unreachable, "a scripted lost answer")
-            }
-        }
-    }
-
-    /// A call about one member.
-    async fn member<T: Send + 'static>(
-        &self,
-        op: Op,
-        id: &MemberId,
-        effect: impl FnOnce(&Arc<Inner>, &MemberId) -> BackendResult<T> + Send + 'static,
-    ) -> BackendResult<(T, bool)> {
-        let role = self.inner.model().members.get(id).map(|member| member.spec.role);
-        let own = id.clone();
-        self.call(op, Subject::Container(id.to_string()), role, move |inner| effect(inner, &own)).await
     }
 }
 
@@ -221,43 +131,75 @@ impl Backend for MemoryBackend {
 
     async fn wait_member(&self, id: &MemberId) -> BackendResult<MemberExit> {
         let effect = |inner: &Arc<Inner>, id: &MemberId| {
-            inner.model().member(Op::WaitMember, id).map(|member| member.changed.subscribe())
+            let mut model = inner.model();
+            let member = model.member(Op::WaitMember, id)?;
+            Ok((member.changed.subscribe(), member.run, inner.line.open()))
         };
-        let (mut changed, _) = self.member(Op::WaitMember, id, effect).await?;
-        loop {
-            let state = self.inner.model().members.get(id).map(|member| member.state.clone());
-            let refuse =
-                |kind, why| Err(refused(Op::WaitMember, Subject::Container(id.to_string()), kind, why));
-            match state {
-                None => return refuse(BackendErrorKind::NotFound, "no such container"),
-                Some(MemberState::Exited(exit)) => return Ok(exit),
-                Some(MemberState::Created) => {
-                    return refuse(BackendErrorKind::NotRunning, "the container was never started");
+        let ((mut changed, run, connection), _) = self.member(Op::WaitMember, id, effect).await?;
+        let end = async {
+            loop {
+                let seen =
+                    self.inner.model().members.get(id).map(|one| (one.state.clone(), one.run, one.last_end));
+                let refuse =
+                    |kind, why| Err(refused(Op::WaitMember, Subject::Container(id.to_string()), kind, why));
+                match seen {
+                    None => return refuse(BackendErrorKind::NotFound, "no such container"),
+                    Some((MemberState::Exited(exit), ..)) => return Ok(exit),
+                    Some((MemberState::Created, ..)) => {
+                        return refuse(BackendErrorKind::NotRunning, "the container was never started");
+                    }
+                    // It has ended and was started again before this was polled.
+                    Some((_, now, Some(exit))) if now != run => return Ok(exit),
+                    Some(_) => {}
                 }
-                Some(_) => {}
+                // A removed member drops the sender: the loop then finds it missing.
+                let _ = changed.changed().await;
             }
-            if self.inner.model().down {
-                return refuse(BackendErrorKind::Unreachable, "the engine is down");
-            }
-            // A removed member drops the sender: the loop then finds it missing.
-            let _ = changed.changed().await;
-        }
+        };
+        self.waiting(Op::WaitMember, id, &connection, end).await
+    }
+
+    async fn mend_member(&self, id: &MemberId, spec: &MemberSpec) -> BackendResult<Mended> {
+        let (id, spec, role) = (id.clone(), spec.clone(), spec.role);
+        let subject = Subject::Container(spec.name.clone());
+        let effect = move |inner: &Arc<Inner>| inner.model().mend_member(&id, &spec);
+        self.call(Op::MendMember, subject, Some(role), effect).await.map(|(mended, _)| mended)
+    }
+
+    async fn watch(&self) -> BackendResult<NewsStream> {
+        let effect = |inner: &Arc<Inner>| Ok(news::listen(inner));
+        let (stream, half) = self.call(Op::Watch, Subject::Engine("memory".into()), None, effect).await?;
+        Ok(if half { Box::pin(stream::empty()) } else { stream })
     }
 
     async fn stop_member(&self, id: &MemberId, grace: Duration) -> BackendResult<()> {
         let effect = |inner: &Arc<Inner>, id: &MemberId| {
-            let model = inner.model();
-            let member = model.members.get(id).filter(|member| member.is_running());
-            Ok(member.map(|member| (member.term.clone(), member.kill.clone(), member.changed.subscribe())))
+            let mut model = inner.model();
+            // A paused process cannot end: an engine lets it go on first.
+            model.swap_state(id, &MemberState::Paused, MemberState::Running);
+            let member = model.members.get(id).filter(|member| member.is_alive());
+            let connection = inner.line.open();
+            Ok(member.map(|member| {
+                (member.term.clone(), member.kill.clone(), member.changed.subscribe(), connection)
+            }))
         };
         let (running, _) = self.member(Op::StopMember, id, effect).await?;
-        let Some((term, kill, mut changed)) = running else { return Ok(()) };
-        term.cancel();
-        if tokio::time::timeout(grace.max(Duration::from_millis(1)), changed.changed()).await.is_err() {
-            kill.cancel();
-            let _ = changed.changed().await;
-        }
-        Ok(())
+        let Some((term, kill, mut changed, connection)) = running else { return Ok(()) };
+        let alive = || self.inner.model().members.get(id).is_some_and(model::Member::is_alive);
+        let mut ended = async || {
+            while alive() {
+                let _ = changed.changed().await;
+            }
+        };
+        let stop = async {
+            term.cancel();
+            if tokio::time::timeout(grace.max(Duration::from_millis(1)), ended()).await.is_err() {
+                kill.cancel();
+                ended().await;
+            }
+            Ok(())
+        };
+        self.waiting(Op::StopMember, id, &connection, stop).await
     }
 
     async fn remove_member(&self, id: &MemberId) -> BackendResult<()> {
@@ -336,7 +278,8 @@ impl Backend for MemoryBackend {
                 .iter()
                 .map(|(at, output)| if options.timestamps { stamped(at, output) } else { output.clone() })
                 .collect();
-            let more = (options.follow && member.is_running()).then(|| process::listen(member));
+            let more =
+                (options.follow && member.is_alive()).then(|| process::listen(member, inner.line.open()));
             Ok((lines, more))
         };
         let ((lines, more), half) = self.member(Op::Logs, id, effect).await?;

@@ -1,6 +1,6 @@
 //! The state of the modelled engine and its pure rules. Behind one lock; nothing here waits.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -12,11 +12,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::streams::Output;
 use super::super::{
-    BackendError, BackendErrorKind, BackendResult, Op, Owned, OwnedBy, OwnedResource, Subject, subnets,
+    BackendError, BackendErrorKind, BackendResult, Happening, News, Op, Owned, OwnedBy, OwnedResource,
+    Subject,
 };
 use super::files::Files;
-use crate::ids::{BottleId, ImageRef, MemberId};
-use crate::plan::spec::{Ground, GroundSpec, MemberExit, MemberSpec, MemberState, Ownership, Zone};
+use crate::ids::{BottleId, ImageRef, MemberId, Role};
+use crate::plan::spec::{MemberExit, MemberSpec, MemberState, Ownership};
 
 /// Why the model refuses, in the words of an engine.
 #[derive(Debug, thiserror::Error)]
@@ -37,11 +38,29 @@ pub(super) struct Network {
     pub(super) order: u64,
 }
 
+/// One place of a member on a network.
+#[derive(Clone, Debug)]
+pub(super) struct Attachment {
+    pub(super) network: String,
+    pub(super) address: Ipv4Addr,
+    /// Whether the address was asked for.
+    pub(super) fixed: bool,
+}
+
+impl Attachment {
+    /// Whether this is what is wanted: an address counts only where one was asked for.
+    pub(super) fn satisfies(&self, wanted: &Attachment) -> bool {
+        self.network == wanted.network && (!wanted.fixed || self.address == wanted.address)
+    }
+}
+
 /// A modelled container.
 pub(super) struct Member {
     pub(super) spec: MemberSpec,
-    pub(super) networks: Vec<String>,
-    pub(super) addresses: Vec<Ipv4Addr>,
+    /// Its name now; `spec` has the one it was created with.
+    pub(super) name: String,
+    /// Where it is attached now, or will be once it is started.
+    pub(super) attached: Vec<Attachment>,
     pub(super) state: MemberState,
     pub(super) pid: i64,
     pub(super) started_at: Option<String>,
@@ -49,6 +68,8 @@ pub(super) struct Member {
     pub(super) order: u64,
     /// Counts starts, so that the end of an earlier run is told apart.
     pub(super) run: u64,
+    /// How the last run ended.
+    pub(super) last_end: Option<MemberExit>,
     pub(super) files: Files,
     pub(super) log: Vec<(String, Output)>,
     pub(super) listeners: Vec<mpsc::UnboundedSender<Output>>,
@@ -68,8 +89,9 @@ impl Member {
     }
 
     /// Ends the current run.
-    pub(super) fn end(&mut self, exit: MemberExit) {
+    fn end(&mut self, exit: MemberExit) {
         self.state = MemberState::Exited(exit);
+        self.last_end = Some(exit);
         self.pid = 0;
         self.stdin = None;
         self.listeners.clear();
@@ -79,6 +101,19 @@ impl Member {
 
     pub(super) fn is_running(&self) -> bool {
         self.state == MemberState::Running
+    }
+
+    /// Running or paused.
+    pub(super) fn is_alive(&self) -> bool {
+        matches!(self.state, MemberState::Running | MemberState::Paused)
+    }
+
+    pub(super) fn is_on(&self, network: &str) -> bool {
+        self.attached.iter().any(|one| one.network == network)
+    }
+
+    pub(super) fn whose(&self) -> (BottleId, Role) {
+        (self.spec.ownership.bottle.clone(), self.spec.role)
     }
 }
 
@@ -90,7 +125,9 @@ pub(super) struct Model {
     pub(super) absent_images: HashSet<ImageRef>,
     /// Files of images: path and content.
     pub(super) image_files: Vec<(ImageRef, String, Vec<u8>)>,
-    pub(super) down: bool,
+    /// Names of containers that are not ours.
+    pub(super) foreign: BTreeSet<String>,
+    pub(super) watchers: Vec<mpsc::UnboundedSender<News>>,
     counter: u64,
 }
 
@@ -115,168 +152,30 @@ impl Model {
         Err(refused(op, subject, BackendErrorKind::NotRunning, "the container is not running"))
     }
 
-    pub(super) fn ensure_ground(&mut self, spec: &GroundSpec) -> BackendResult<Ground> {
-        let before = self.networks.len();
-        let shared = self.ensure_network(spec, &spec.egress_name, true);
-        let kept = shared.as_ref().map_or(before, |_| self.networks.len());
-        let both = shared.and_then(|_| {
-            let int = self.ensure_network(spec, &spec.int_name, false)?;
-            Ok((int, self.ensure_network(spec, &spec.mid_name, false)?))
-        });
-        let (int, mid) = both.inspect_err(|_| self.networks.truncate(kept))?;
-        let at = |net: Ipv4Net, offset: u32| Ipv4Addr::from(u32::from(net.network()) + offset);
-        Ok(Ground {
-            spec: spec.clone(),
-            mitmproxy_int: at(int, 2),
-            agent_int: at(int, 3),
-            pipelock_mid: at(mid, 2),
-            mitmproxy_mid: at(mid, 3),
-        })
-    }
-
-    fn ensure_network(&mut self, spec: &GroundSpec, name: &str, shared: bool) -> BackendResult<Ipv4Net> {
-        let refuse = |kind, why| Err(refused(Op::CreateZone, Subject::Network(name.to_owned()), kind, why));
-        if let Some(found) = self.networks.iter().find(|network| network.name == name) {
-            let owner = found.ownership.as_ref().map(|ownership| &ownership.bottle);
-            let ours = if shared { owner.is_none() } else { owner == Some(&spec.ownership.bottle) };
-            if ours {
-                return Ok(found.subnet);
-            }
-            return refuse(BackendErrorKind::NameConflict, "a network of that name belongs to somebody else");
+    /// Ends a member that is alive.
+    pub(super) fn end_member(&mut self, id: &MemberId, exit: MemberExit) -> bool {
+        let Some(member) = self.members.get_mut(id).filter(|member| member.is_alive()) else { return false };
+        member.end(exit);
+        let (bottle, role) = member.whose();
+        if exit.oom_killed {
+            self.tell(&bottle, Some(role), Happening::OutOfMemory);
         }
-        let taken: Vec<Ipv4Net> = self.networks.iter().map(|network| network.subnet).collect();
-        let subnet = if shared {
-            subnets::shared(spec.pool, taken).next()
-        } else {
-            subnets::inner(spec.pool, &spec.ownership.bottle, taken).next()
-        };
-        let Some(subnet) = subnet else {
-            return refuse(BackendErrorKind::NoAddressSpace, "no free subnet is left");
-        };
-        let order = self.next();
-        self.networks.push(Network {
-            id: format!("{order:064x}"),
-            name: name.to_owned(),
-            ownership: (!shared).then(|| spec.ownership.clone()),
-            subnet,
-            order,
-        });
-        Ok(subnet)
-    }
-
-    pub(super) fn remove_ground(&mut self, bottle: &BottleId) -> BackendResult<()> {
-        let ours = |network: &Network| network.ownership.as_ref().is_some_and(|own| own.bottle == *bottle);
-        for network in self.networks.iter().filter(|network| ours(network)) {
-            let used = |member: &Member| {
-                matches!(member.state, MemberState::Running | MemberState::Paused)
-                    && member.networks.contains(&network.id)
-            };
-            if self.members.values().any(used) {
-                let subject = Subject::Network(network.name.clone());
-                let why = "the network has active endpoints";
-                return Err(refused(Op::RemoveZone, subject, BackendErrorKind::Denied, why));
-            }
-        }
-        self.networks.retain(|network| !ours(network));
-        Ok(())
-    }
-
-    pub(super) fn remove_shared(&mut self, name: &str) -> bool {
-        let members = &self.members;
-        self.networks.retain(|network| {
-            let used = members.values().any(|member| member.networks.contains(&network.id));
-            network.name != name || network.ownership.is_some() || used
-        });
-        !self.networks.iter().any(|network| network.name == name && network.ownership.is_none())
-    }
-
-    pub(super) fn ensure_member(&mut self, spec: &MemberSpec) -> BackendResult<MemberId> {
-        let refuse =
-            |kind, why| Err(refused(Op::CreateMember, Subject::Container(spec.name.clone()), kind, why));
-        let (networks, addresses) = self.resolve(spec)?;
-        if let Some((id, found)) = self.members.iter().find(|(_, member)| member.spec.name == spec.name) {
-            let ours = found.spec.ownership.bottle == spec.ownership.bottle && found.spec.role == spec.role;
-            if !ours {
-                let why = "a container of that name belongs to somebody else";
-                return refuse(BackendErrorKind::NameConflict, why);
-            }
-            let wanted = MemberSpec { ownership: found.spec.ownership.clone(), ..spec.clone() };
-            let same = found.spec == wanted && found.networks == networks;
-            let id = id.clone();
-            match (found.state.clone(), same) {
-                (_, true) => return Ok(id),
-                (MemberState::Running | MemberState::Paused, false) => {
-                    let why = "it runs with another specification; stop it first";
-                    return refuse(BackendErrorKind::Denied, why);
-                }
-                _ => self.remove_member(&id),
-            }
-        }
-        if self.absent_images.contains(&spec.image) {
-            let subject = Subject::Image(spec.image.to_string());
-            return Err(refused(Op::CreateMember, subject, BackendErrorKind::NotFound, "no such image"));
-        }
-        let order = self.next();
-        let id = MemberId::new(format!("{order:064x}"));
-        let places = spec.tmpfs.iter().map(|fs| fs.path.as_str()).chain(spec.workdir.as_deref());
-        let mut files = Files::new(places);
-        for (_, path, content) in self.image_files.iter().filter(|(image, ..)| *image == spec.image) {
-            files.put(path, content);
-        }
-        let member = Member {
-            files,
-            spec: spec.clone(),
-            networks,
-            addresses,
-            state: MemberState::Created,
-            pid: 0,
-            started_at: None,
-            created_at: jiff::Timestamp::now().as_second(),
-            order,
-            run: 0,
-            log: Vec::new(),
-            listeners: Vec::new(),
-            stdin: None,
-            processes: BTreeMap::new(),
-            term: CancellationToken::new(),
-            kill: CancellationToken::new(),
-            ignores_term: Arc::default(),
-            changed: watch::Sender::new(0),
-        };
-        self.members.insert(id.clone(), member);
-        Ok(id)
-    }
-
-    /// Ids of the networks and the member's addresses.
-    fn resolve(&self, spec: &MemberSpec) -> BackendResult<(Vec<String>, Vec<Ipv4Addr>)> {
-        let resolved = spec.endpoints.iter().map(|endpoint| {
-            let subject = Subject::Network(endpoint.network.clone());
-            let Some(network) = self.networks.iter().find(|network| network.name == endpoint.network) else {
-                let why = "the network does not exist";
-                return Err(refused(Op::ConnectMember, subject, BackendErrorKind::NotFound, why));
-            };
-            let bottle = network.ownership.as_ref().map(|ownership| &ownership.bottle);
-            let wanted = (endpoint.zone != Zone::Egress).then_some(&spec.ownership.bottle);
-            if bottle != wanted {
-                let why = "a network of that name belongs to somebody else";
-                return Err(refused(Op::ConnectMember, subject, BackendErrorKind::NameConflict, why));
-            }
-            let free = || Ipv4Addr::from(u32::from(network.subnet.network()) + 2);
-            Ok((network.id.clone(), endpoint.address.unwrap_or_else(free)))
-        });
-        Ok(resolved.collect::<BackendResult<Vec<_>>>()?.into_iter().unzip())
-    }
-
-    /// Whether all networks of a member exist.
-    pub(super) fn has_networks(&self, id: &MemberId) -> bool {
-        let wanted = self.members.get(id).map(|member| member.networks.as_slice()).unwrap_or_default();
-        wanted.iter().all(|id| self.networks.iter().any(|network| network.id == *id))
+        self.tell(&bottle, Some(role), Happening::Ended);
+        true
     }
 
     pub(super) fn remove_member(&mut self, id: &MemberId) {
-        if let Some(mut member) = self.members.remove(id) {
-            member.end(MemberExit { code: 137, oom_killed: false });
+        self.end_member(id, MemberExit { code: 137, oom_killed: false });
+        if let Some(member) = self.members.remove(id) {
+            let (bottle, role) = member.whose();
+            self.tell(&bottle, Some(role), Happening::Removed);
         }
+    }
+
+    /// Tells all who listen.
+    pub(super) fn tell(&mut self, bottle: &BottleId, role: Option<Role>, what: Happening) {
+        let news = News { bottle: bottle.clone(), role, what };
+        self.watchers.retain(|watcher| watcher.send(news.clone()).is_ok());
     }
 
     pub(super) fn owned(&self, by: &OwnedBy) -> Vec<Owned> {
@@ -292,9 +191,9 @@ impl Model {
         let members = self.members.iter().map(|(id, member)| {
             let resource = OwnedResource::Member {
                 id: id.clone(),
-                name: member.spec.name.clone(),
+                name: member.name.clone(),
                 role: member.spec.role,
-                running: matches!(member.state, MemberState::Running | MemberState::Paused),
+                running: member.is_alive(),
                 status: words(&member.state),
                 created_at: member.created_at,
             };

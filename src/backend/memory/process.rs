@@ -16,9 +16,10 @@ use tokio::io::AsyncWrite;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::super::streams::{ExecControl, ExecIo, ExecSpec, MemberIo, Output, OutputStream};
+use super::super::streams::{ExecControl, ExecIo, ExecSpec, InputSink, MemberIo, Output, OutputStream};
 use super::super::{BackendErrorKind, BackendResult, Op, Subject};
-use super::Inner;
+use super::book::Inner;
+use super::line::Connection;
 use super::model::{Member, refused};
 use super::program::{self, Context, World};
 use super::script::{Emit, Input, MemberScript, ScriptIo};
@@ -26,11 +27,19 @@ use crate::ids::{MemberId, Secret};
 use crate::plan::spec::{ExecUser, MemberExit, MemberState, StdinMode, TtySize};
 
 /// Standard input that ends on shutdown.
-struct Sink(Option<mpsc::UnboundedSender<Bytes>>);
+struct Sink {
+    pieces: Option<mpsc::UnboundedSender<Bytes>>,
+    connection: Connection,
+}
+
+fn sink(pieces: mpsc::UnboundedSender<Bytes>, connection: Connection) -> InputSink {
+    Box::pin(Sink { pieces: Some(pieces), connection })
+}
 
 impl AsyncWrite for Sink {
     fn poll_write(self: Pin<&mut Self>, _: &mut TaskContext<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let sent = self.0.as_ref().map(|pieces| pieces.send(Bytes::copy_from_slice(bytes)).is_ok());
+        let pieces = self.pieces.as_ref().filter(|_| !self.connection.is_lost());
+        let sent = pieces.map(|pieces| pieces.send(Bytes::copy_from_slice(bytes)).is_ok());
         Poll::Ready(if sent == Some(true) { Ok(bytes.len()) } else { Err(io::ErrorKind::BrokenPipe.into()) })
     }
 
@@ -39,14 +48,25 @@ impl AsyncWrite for Sink {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
-        self.0 = None;
+        self.pieces = None;
         Poll::Ready(Ok(()))
     }
 }
 
-fn stream_of(pieces: mpsc::UnboundedReceiver<Output>) -> OutputStream {
-    Box::pin(stream::unfold(pieces, |mut pieces| async move {
-        pieces.recv().await.map(|piece| (Ok(piece), pieces))
+/// Ends when the process ends or the connection is lost; says nothing while the engine hangs.
+fn stream_of(pieces: mpsc::UnboundedReceiver<Output>, connection: Connection) -> OutputStream {
+    Box::pin(stream::unfold((pieces, connection), |(mut pieces, connection)| async move {
+        let next = async {
+            let piece = pieces.recv().await;
+            connection.answers().await;
+            piece
+        };
+        let piece = tokio::select! {
+            biased;
+            () = connection.lost() => None,
+            piece = next => piece,
+        };
+        piece.map(|piece| (Ok(piece), (pieces, connection)))
     }))
 }
 
@@ -84,9 +104,13 @@ impl World for MemberWorld {
         self.with(|member| member.files.read(path)).flatten()
     }
 
+    fn touch(&self, path: &str) -> bool {
+        self.with(|member| member.files.touch(path)).unwrap_or_default()
+    }
+
     fn addresses(&self) -> String {
-        let all = self.with(|member| member.addresses.clone()).unwrap_or_default();
-        all.iter().map(|address| format!("    inet {address}/29\n")).collect()
+        let all = self.with(|member| member.attached.clone()).unwrap_or_default();
+        all.iter().map(|one| format!("    inet {}/29\n", one.address)).collect()
     }
 
     fn enter(&self, command: &str) -> Box<dyn Send> {
@@ -97,24 +121,22 @@ impl World for MemberWorld {
 }
 
 /// What a member prints from now on.
-pub(super) fn listen(member: &mut Member) -> OutputStream {
+pub(super) fn listen(member: &mut Member, connection: Connection) -> OutputStream {
     let (sender, receiver) = mpsc::unbounded_channel();
     member.listeners.push(sender);
-    stream_of(receiver)
+    stream_of(receiver, connection)
 }
 
-fn attach(member: &mut Member) -> MemberIo {
-    let output = listen(member);
+fn attach(member: &mut Member, connection: Connection, found_running: bool) -> MemberIo {
+    let output = listen(member, connection.clone());
     let open = member.spec.stdin == StdinMode::Open;
     let stdin = member.stdin.clone().filter(|_| open);
-    MemberIo {
-        stdin: stdin.map(|pieces| Box::pin(Sink(Some(pieces))) as Pin<Box<dyn AsyncWrite + Send>>),
-        output,
-    }
+    MemberIo { stdin: stdin.map(|pieces| sink(pieces, connection)), output, found_running }
 }
 
 pub(super) fn attach_member(inner: &Arc<Inner>, id: &MemberId) -> BackendResult<MemberIo> {
-    inner.model().running(Op::AttachMember, id).map(attach)
+    let connection = inner.line.open();
+    inner.model().running(Op::AttachMember, id).map(|member| attach(member, connection, true))
 }
 
 pub(super) fn start_member(
@@ -124,12 +146,13 @@ pub(super) fn start_member(
 ) -> BackendResult<MemberIo> {
     let subject = || Subject::Container(id.to_string());
     let refuse = |kind, why| Err(refused(Op::StartMember, subject(), kind, why));
+    let connection = inner.line.open();
     let mut model = inner.model();
     let has_networks = model.has_networks(id);
     let pid = i64::try_from(model.next()).unwrap_or(i64::MAX);
     let member = model.member(Op::StartMember, id)?;
     match member.state {
-        MemberState::Running => return Ok(attach(member)),
+        MemberState::Running => return Ok(attach(member, connection, true)),
         MemberState::Paused => return refuse(BackendErrorKind::NotRunning, "the container is paused"),
         _ if !has_networks => {
             let subject = Subject::Network(format!("of {id}"));
@@ -153,7 +176,9 @@ pub(super) fn start_member(
     member.kill = CancellationToken::new();
     member.ignores_term = Arc::new(AtomicBool::new(false));
     member.changed.send_modify(|version| *version += 1);
-    let io = attach(member);
+    let fresh: Vec<String> = member.spec.tmpfs.iter().map(|fs| fs.path.clone()).collect();
+    fresh.iter().for_each(|path| member.files.empty(path));
+    let io = attach(member, connection, false);
     let run = Run {
         inner: inner.clone(),
         id: id.clone(),
@@ -221,11 +246,9 @@ impl Run {
             code = process => code,
             () = terminated => 143,
         };
-        if let Some(member) = self.inner.model().members.get_mut(&self.id)
-            && member.run == self.number
-            && matches!(member.state, MemberState::Running | MemberState::Paused)
-        {
-            member.end(MemberExit { code, oom_killed: false });
+        let mut model = self.inner.model();
+        if model.members.get(&self.id).is_some_and(|member| member.run == self.number) {
+            model.end_member(&self.id, MemberExit { code, oom_killed: false });
         }
     }
 }
@@ -237,6 +260,7 @@ fn uid(user: &str) -> u32 {
 }
 
 pub(super) fn exec(inner: &Arc<Inner>, id: &MemberId, spec: ExecSpec) -> BackendResult<ExecIo> {
+    let connection = inner.line.open();
     let mut model = inner.model();
     let member = model.running(Op::Exec, id)?;
     let kill = member.kill.child_token();
@@ -288,12 +312,13 @@ pub(super) fn exec(inner: &Arc<Inner>, id: &MemberId, spec: ExecSpec) -> Backend
         *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(ended);
         drop(emit);
     });
-    let stdin = spec.stdin.then(|| Box::pin(Sink(Some(stdin))) as Pin<Box<dyn AsyncWrite + Send>>);
-    let control = Control { id: id.clone(), tty, is_tty, kill, code };
-    Ok(ExecIo { stdin, output: stream_of(receiver), control: Box::new(control) })
+    let stdin = spec.stdin.then(|| sink(stdin, connection.clone()));
+    let control = Control { inner: inner.clone(), id: id.clone(), tty, is_tty, kill, code };
+    Ok(ExecIo { stdin, output: stream_of(receiver, connection), control: Box::new(control) })
 }
 
 struct Control {
+    inner: Arc<Inner>,
     id: MemberId,
     tty: Arc<Mutex<Option<TtySize>>>,
     is_tty: bool,
@@ -301,9 +326,20 @@ struct Control {
     code: Arc<Mutex<Option<i64>>>,
 }
 
+impl Control {
+    fn reach(&self) -> BackendResult<()> {
+        if self.inner.line.is_down() {
+            let subject = Subject::Container(self.id.to_string());
+            return Err(refused(Op::Exec, subject, BackendErrorKind::Unreachable, "the engine is down"));
+        }
+        Ok(())
+    }
+}
+
 #[async_trait]
 impl ExecControl for Control {
     async fn resize(&self, size: TtySize) -> BackendResult<()> {
+        self.reach()?;
         if !self.is_tty {
             let subject = Subject::Container(self.id.to_string());
             let why = "the command has no terminal";
@@ -314,6 +350,7 @@ impl ExecControl for Control {
     }
 
     async fn kill(&self) -> BackendResult<()> {
+        self.reach()?;
         self.kill.cancel();
         // The killed tasks take their entries off the process table as they are dropped.
         tokio::task::yield_now().await;
@@ -324,6 +361,7 @@ impl ExecControl for Control {
     }
 
     async fn exit_code(&self) -> BackendResult<Option<i64>> {
+        self.reach()?;
         Ok(*self.code.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -19,6 +19,8 @@ pub(super) trait World: Send + Sync {
     fn processes(&self) -> Vec<(i64, String)>;
     /// A file's content.
     fn file(&self, path: &str) -> Option<Vec<u8>>;
+    /// Makes an empty file; `false` without a directory for it.
+    fn touch(&self, path: &str) -> bool;
     /// The member's addresses.
     fn addresses(&self) -> String;
     /// Adds a process; dropping the guard removes it.
@@ -58,7 +60,7 @@ impl Context {
 pub(super) fn is_known(program: &str) -> bool {
     const KNOWN: &[&str] = &[
         "true", "false", "sleep", "echo", "cat", "printenv", "id", "pwd", "stty", "ps", "ip", "env", "sh",
-        "setsid", "exit", "trap", "read",
+        "setsid", "exit", "trap", "read", "touch",
     ];
     KNOWN.contains(&program)
 }
@@ -104,6 +106,7 @@ async fn builtin(words: &[&str], context: &Context, input: &mut Input) -> i64 {
             }
             0
         }
+        ["touch", path] => i64::from(!context.world.touch(path)),
         ["cat", path] => print(context, context.world.file(path)),
         ["printenv", key] => {
             print(context, context.env.get(*key).map(|value| format!("{value}\n").into_bytes()))

@@ -122,9 +122,15 @@ impl MemberScript {
         Self::new(|_| std::future::pending())
     }
 
-    /// mitmproxy's control channel: a configuration line is answered by `ready`, a probe by its success.
+    /// mitmproxy's control channel: a configuration line is answered by `ready`, a probe by its success, a ping
+    /// by its pong.
     pub fn mitmproxy() -> Self {
-        Self::answering(|line| {
+        Self::answering(Self::mitmproxy_answers())
+    }
+
+    /// What mitmproxy's addon answers to one line: for scripts that differ from it in a point.
+    pub fn mitmproxy_answers() -> impl Fn(&str) -> Vec<String> + Clone + Send + Sync + 'static {
+        |line| {
             let message: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
             let reply = match message.get("op").and_then(|op| op.as_str()) {
                 Some("probe") => serde_json::json!({
@@ -137,11 +143,12 @@ impl MemberScript {
                         proxy_allows: true,
                     },
                 }),
+                Some("ping") => serde_json::json!({ "event": "pong", "id": message["id"] }),
                 Some(_) => return Vec::new(),
                 None => serde_json::json!({ "event": "ready" }),
             };
             vec![reply.to_string()]
-        })
+        }
     }
 
     pub(super) fn run(&self, io: ScriptIo) -> Process {

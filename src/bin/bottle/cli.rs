@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use bottle::ids::Role;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::durations::{duration, seconds};
+
 /// Runs coding agents in bottles: isolated containers whose every byte of egress is judged before it leaves.
 #[derive(Debug, Parser)]
 #[command(name = "bottle", version, max_term_width = 100, after_help = AFTER_HELP)]
@@ -70,6 +72,12 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Show memory, CPU time and processes of bottles, one reading
     Stats(StatsArgs),
+    /// Show the supervision trees of bottles
+    Tree(TreeArgs),
+    /// Show what happened in bottles
+    Events(EventsArgs),
+    /// Show what is kept of a bottle that failed
+    PostMortem(PostMortemArgs),
     /// Make images ready and write the configuration
     Setup(SetupArgs),
     /// Check everything a launch needs
@@ -282,6 +290,39 @@ pub(crate) struct StatsArgs {
     pub(crate) names: Vec<String>,
 }
 
+/// `bottle tree`
+#[derive(Args, Debug)]
+pub(crate) struct TreeArgs {
+    /// Draw again whenever something changes, until Ctrl-C
+    #[arg(long, short)]
+    pub(crate) watch: bool,
+    /// Name or id of a bottle (default: all)
+    pub(crate) name: Option<String>,
+}
+
+/// `bottle events`
+#[derive(Args, Debug)]
+pub(crate) struct EventsArgs {
+    /// Go on as events happen
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// Only the last part: 90s, 10m, 1h30m, 2d
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) since: Option<std::time::Duration>,
+    /// Name or id of a bottle (default: all)
+    pub(crate) name: Option<String>,
+}
+
+/// `bottle post-mortem`
+#[derive(Args, Debug)]
+pub(crate) struct PostMortemArgs {
+    /// Show which there are
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Name or id of a bottle; its newest one is shown (default: the newest of all)
+    pub(crate) name: Option<String>,
+}
+
 /// `bottle setup`
 #[derive(Args, Debug)]
 pub(crate) struct SetupArgs {
@@ -335,11 +376,4 @@ pub(crate) struct AuditArgs {
     pub(crate) denied: bool,
     /// Name or id of the bottle; of a bottle that is gone only the id is known
     pub(crate) name: String,
-}
-
-/// Seconds, also with a fraction.
-fn seconds(text: &str) -> Result<std::time::Duration, String> {
-    let wrong = || format!("{text:?} is not a number of seconds");
-    let number: f64 = text.parse().map_err(|_| wrong())?;
-    std::time::Duration::try_from_secs_f64(number).map_err(|_| wrong())
 }

@@ -7,8 +7,10 @@
 mod app;
 mod cli;
 mod commands;
+mod durations;
 mod error;
 mod exit_code;
+mod journals;
 mod output;
 mod prompt;
 mod session;
@@ -74,9 +76,14 @@ async fn dispatch(app: &App, command: Command) -> CliResult {
     if let Command::Start(args) = command {
         return commands::start::run(app, args).await.map_err(CliError::or_own_failure);
     }
+    // There is no other way to end it.
+    let ends_with_ctrl_c = matches!(&command, Command::Tree(args) if args.watch);
     tokio::select! {
         outcome = commands::run(app, command) => outcome,
-        code = app.signals.wait() => Err(interrupted(code)),
+        code = app.signals.wait() => match code {
+            exit_code::INTERRUPTED if ends_with_ctrl_c => Ok(exit_code::SUCCESS),
+            code => Err(interrupted(code)),
+        },
     }
 }
 

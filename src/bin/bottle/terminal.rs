@@ -125,3 +125,65 @@ pub(crate) fn size() -> TtySize {
     let known = size_of_stdout().or_else(of_input).filter(|size| size.rows > 0 && size.cols > 0);
     known.unwrap_or(TtySize { rows: 24, cols: 80 })
 }
+
+/// Text that is drawn over its last version.
+#[derive(Debug)]
+pub(crate) struct Redrawn {
+    last: String,
+    /// Lines of the terminal that it takes.
+    lines: usize,
+}
+
+impl Redrawn {
+    /// `None` when standard output is no terminal, or one that cannot move its cursor.
+    pub(crate) fn of_stdout() -> Option<Self> {
+        let is_dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+        let is_terminal = io::IsTerminal::is_terminal(&io::stdout());
+        (is_terminal && !is_dumb).then(|| Self { last: String::new(), lines: 0 })
+    }
+
+    /// What has to be written to show `text`; `None` when that is shown already. Wrapping is off meanwhile, so that a
+    /// line of text is a line of the terminal, and what does not fit on the screen is left out.
+    pub(crate) fn draw(&mut self, text: &str) -> Option<String> {
+        let rows = size_of_stdout().map_or(24, |size| usize::from(size.rows)).max(3);
+        let shown = fitting(text, rows - 1);
+        if shown == self.last {
+            return None;
+        }
+        let up = if self.lines > 0 { format!("\x1b[{}F", self.lines) } else { String::new() };
+        self.lines = shown.lines().count();
+        let drawn = format!("\x1b[?7l{up}\x1b[J{shown}\x1b[?7h");
+        self.last = shown;
+        Some(drawn)
+    }
+}
+
+fn fitting(text: &str, rows: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let kept = if lines.len() > rows { rows - 1 } else { lines.len() };
+    let mut shown: String = lines[..kept].iter().map(|line| format!("{line}\n")).collect();
+    if kept < lines.len() {
+        shown.push_str(&format!("… {} more lines\n", lines.len() - kept));
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_counted() {
+        assert_eq!(fitting("a\nb\nc\n", 3), "a\nb\nc\n");
+        assert_eq!(fitting("a\nb\nc\nd\n", 3), "a\nb\n… 2 more lines\n");
+        assert_eq!(fitting("", 2), "");
+    }
+
+    #[test]
+    fn the_next_version_takes_the_place_of_the_last() {
+        let mut screen = Redrawn { last: String::new(), lines: 0 };
+        assert_eq!(screen.draw("a\nb\n").unwrap(), "\x1b[?7l\x1b[Ja\nb\n\x1b[?7h");
+        assert_eq!(screen.draw("a\nb\n"), None);
+        assert_eq!(screen.draw("c\n").unwrap(), "\x1b[?7l\x1b[2F\x1b[Jc\n\x1b[?7h");
+    }
+}

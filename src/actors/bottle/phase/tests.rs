@@ -27,7 +27,7 @@ fn launched() -> Vec<Event> {
 #[test]
 fn a_launch_asks_for_each_thing_once_and_admits_last() {
     let (phase, effects) = run(launched());
-    assert_eq!(phase, Phase::Ready);
+    assert_eq!(phase.as_str(), "ready");
     assert_eq!(effects, [Effect::StartMembers, Effect::Provision, Effect::Probe, Effect::Admit]);
 }
 
@@ -40,14 +40,82 @@ fn nobody_is_admitted_before_the_probe_has_passed() {
     assert!(!effects.contains(&Effect::Admit));
 }
 
+fn exited() -> ExitReason {
+    ExitReason::ContainerExited(MemberExit { code: 137, oom_killed: true })
+}
+
+fn after_launch(events: impl IntoIterator<Item = Event>) -> (Phase, Vec<Effect>) {
+    let (phase, effects) = run(launched().into_iter().chain(events));
+    (phase, effects[4..].to_vec())
+}
+
 #[test]
-fn a_dead_sidecar_ends_the_bottle_and_names_itself() {
-    let oom = ExitReason::ContainerExited(MemberExit { code: 137, oom_killed: true });
-    let mut events = launched();
-    events.push(Event::MemberEnded(Role::Mitmproxy, oom.clone()));
-    let (phase, effects) = run(events);
-    assert_eq!(phase, Phase::Closing(EndReason::SidecarEnded(Role::Mitmproxy, oom)));
+fn a_sidecar_that_ends_during_the_launch_ends_the_bottle_and_names_itself() {
+    let (phase, effects) = run([Event::GroundReady, Event::MemberEnded(Role::Mitmproxy, exited())]);
+    assert_eq!(phase, Phase::Closing(EndReason::MemberEnded(Role::Mitmproxy, exited())));
     assert_eq!(effects.last(), Some(&Effect::TearDown));
+}
+
+#[test]
+fn a_dead_sidecar_of_a_ready_bottle_is_supervised_and_counts_again_after_the_probe() {
+    let (phase, effects) = after_launch([Event::MemberEnded(Role::Mitmproxy, exited())]);
+    assert_eq!(phase.as_str(), "degraded");
+    assert!(phase.can_exec(), "the agent is not touched");
+    assert_eq!(effects, [Effect::Supervise(Role::Mitmproxy, exited())]);
+    let (phase, effects) = step(phase, Event::MemberReady(Role::Mitmproxy));
+    assert_eq!((phase.as_str(), effects), ("degraded", vec![Effect::Probe]));
+    let (phase, effects) = step(phase, Event::ProbePassed);
+    assert_eq!((phase.as_str(), effects), ("ready", Vec::new()));
+}
+
+#[test]
+fn a_restarted_agent_lets_nobody_in_before_it_is_provisioned() {
+    let (phase, _) = after_launch([Event::MemberEnded(Role::Agent, exited())]);
+    assert!(!phase.can_exec());
+    let (phase, effects) = step(phase, Event::MemberReady(Role::Agent));
+    assert_eq!(effects, [Effect::Provision]);
+    assert!(!phase.can_exec());
+    let (phase, _) = step(phase, Event::Provisioned);
+    assert!(phase.can_exec() && phase.as_str() == "ready");
+}
+
+#[test]
+fn an_agent_that_is_taken_over_is_not_provisioned_again() {
+    let failed = ExitReason::Failed("panicked".into());
+    let (phase, _) = after_launch([Event::MemberEnded(Role::Agent, failed)]);
+    let (phase, effects) = step(phase, Event::MemberReady(Role::Agent));
+    assert_eq!((phase.as_str(), effects), ("ready", Vec::new()));
+}
+
+#[test]
+fn an_engine_that_comes_back_is_read_before_anything_counts() {
+    let (phase, effects) = after_launch([Event::EngineLost]);
+    assert_eq!((phase.as_str(), effects), ("suspended", vec![Effect::AwaitEngine]));
+    assert!(!phase.can_exec());
+    let (phase, effects) = step(phase, Event::EngineBack);
+    assert_eq!((phase.as_str(), effects), ("degraded", vec![Effect::Reconcile]));
+    let (phase, _) = step(phase, Event::MemberReady(Role::Agent));
+    assert!(phase.can_exec());
+    let (phase, _) = step(phase, Event::MemberReady(Role::Pipelock));
+    let (phase, effects) = step(phase, Event::MemberReady(Role::Mitmproxy));
+    assert_eq!(effects, [Effect::Probe]);
+    assert_eq!(step(phase, Event::ProbePassed).0.as_str(), "ready");
+}
+
+#[test]
+fn networks_are_made_again_once_and_then_everything_is_attached() {
+    let (phase, effects) = after_launch([Event::GroundLost, Event::GroundLost]);
+    assert_eq!((phase.as_str(), effects), ("degraded", vec![Effect::RebuildGround]));
+    let (phase, effects) = step(phase, Event::GroundReady);
+    assert_eq!((phase.as_str(), effects), ("degraded", vec![Effect::MendAll]));
+    assert_eq!(step(phase, Event::ProbePassed).0.as_str(), "ready");
+}
+
+#[test]
+fn an_escalation_keeps_what_is_known_before_it_tears_down() {
+    let (phase, effects) = after_launch([Event::Escalated(Role::Pipelock, exited())]);
+    assert_eq!(phase, Phase::Closing(EndReason::Escalated(Role::Pipelock, exited())));
+    assert_eq!(effects, [Effect::PostMortem, Effect::TearDown]);
 }
 
 #[test]
@@ -74,6 +142,13 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => any_role().prop_map(|role| Event::MemberEnded(role, ExitReason::Killed)),
         1 => any_role().prop_map(|role| Event::StepFailed(Step::Member(role))),
         1 => any::<u8>().prop_map(|n| Event::ChildFailed(n.to_string())),
+        1 => any_role().prop_map(|role| Event::Escalated(role, ExitReason::Killed)),
+        1 => Just(Event::AgentDone(ExitReason::ContainerGone)),
+        2 => Just(Event::ProbeNeeded),
+        1 => Just(Event::GroundLost),
+        1 => Just(Event::GroundFailed("taken".into())),
+        2 => Just(Event::EngineLost),
+        2 => Just(Event::EngineBack),
         1 => Just(Event::CloseRequested),
         2 => Just(Event::TornDown),
     ]
@@ -86,7 +161,7 @@ proptest! {
     ) {
         let (phase, effects) = run(events);
         let count = |wanted: Effect| effects.iter().filter(|effect| **effect == wanted).count();
-        for effect in [Effect::StartMembers, Effect::Provision, Effect::Probe, Effect::Admit] {
+        for effect in [Effect::StartMembers, Effect::Admit, Effect::PostMortem] {
             prop_assert!(count(effect) <= 1);
         }
         let ending = matches!(phase, Phase::Closing(_) | Phase::Gone(_));
@@ -95,5 +170,18 @@ proptest! {
         let teardown = effects.iter().position(|effect| *effect == Effect::TearDown);
         let after = teardown.map_or(0, |at| effects.len() - at - 1);
         prop_assert!(after <= 1, "only the finish may follow a teardown");
+    }
+
+    #[test]
+    fn an_admitted_bottle_is_ready_only_when_nothing_is_missing(
+        events in prop::collection::vec(any_event(), 0..60),
+    ) {
+        let (phase, _) = after_launch(events);
+        if let Some(lack) = phase.lack() {
+            let whole = *lack == Lack::default();
+            prop_assert_eq!(phase.as_str() == "ready", whole && matches!(phase, Phase::Up(_)));
+            prop_assert!(!phase.can_exec() || !phase.lacks(Role::Agent));
+            prop_assert_eq!(lack.describe().is_empty(), whole);
+        }
     }
 }

@@ -11,8 +11,11 @@ use crate::ids::{ImageRef, Role};
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum ImageName {
-    /// The root file system under the agent and mitmproxy images; never launched itself.
+    /// The root file system under all built images but the gate's; never launched itself.
     Base,
+    /// The software under the agent's image; never launched itself.
+    #[serde(rename = "agent-base")]
+    AgentBase,
     /// Where the agent's processes run.
     Agent,
     /// The content lock.
@@ -28,6 +31,7 @@ impl ImageName {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Base => "base",
+            Self::AgentBase => "agent-base",
             Self::Agent => "agent",
             Self::Mitmproxy => "mitmproxy",
             Self::Gate => "gate",
@@ -35,10 +39,10 @@ impl ImageName {
         }
     }
 
-    /// The member of a bottle that runs this image; none for [`Self::Base`].
+    /// The member of a bottle that runs this image; none for what only lies under others.
     pub fn role(self) -> Option<Role> {
         match self {
-            Self::Base => None,
+            Self::Base | Self::AgentBase => None,
             Self::Agent => Some(Role::Agent),
             Self::Mitmproxy => Some(Role::Mitmproxy),
             Self::Gate | Self::Pipelock => Some(Role::Pipelock),

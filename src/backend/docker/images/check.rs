@@ -7,7 +7,7 @@ use super::{
     GateChoice, GateEngine, ImageName, SetupError, SetupErrorKind, SetupRequest, Step,
     call::{self, call},
     pipelock_reference,
-    setup::{Resolved, inspect, with_gate_binary},
+    setup::{Resolved, inspect, with_gate_binary, with_init_binary},
 };
 use crate::ids::ImageRef;
 
@@ -169,9 +169,11 @@ pub async fn check(engine: &Docker, request: &SetupRequest) -> Result<SetupCheck
             Err(error) => problem(&error),
         },
     }
-    let parent = resolved.base.as_str();
-    wanted.push((ImageName::Mitmproxy, resolved.recipes.mitmproxy.reference(parent)));
-    wanted.push((ImageName::Agent, resolved.recipes.agent.reference(parent)));
+    wanted.push((ImageName::Mitmproxy, resolved.recipes.mitmproxy.reference(resolved.base.as_str())));
+    match with_init_binary(resolved.recipes.agent.clone(), request).await {
+        Ok(recipe) => wanted.push((ImageName::Agent, recipe.reference(resolved.agent_base.as_str()))),
+        Err(error) => problem(&error),
+    }
 
     let mut images = Vec::new();
     for (name, reference) in wanted {

@@ -11,12 +11,14 @@ const ADDON: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/addon_files.
 const FINISH: &str = include_str!("../../../../assets/images/finish.sh");
 const REFERENCES: &str = include_str!("../../../../assets/images/references.toml");
 
-/// The four recipes of a setup. The embedded ones by default; any can be replaced before the build.
+/// The recipes of a setup. The embedded ones by default; any can be replaced before the build.
 #[derive(Clone, Debug)]
 pub struct RecipeSet {
-    /// Root file system of the other two.
+    /// Root file system of all but the gate.
     pub base: Recipe,
-    /// The agent's image.
+    /// Software of the agent's image.
+    pub agent_base: Recipe,
+    /// The agent's image: one layer over `agent_base`; its binary is added when setup has found it.
     pub agent: Recipe,
     /// The content lock's image.
     pub mitmproxy: Recipe,
@@ -37,14 +39,19 @@ impl RecipeSet {
         }
         Ok(Self {
             base: bind(ImageName::Base, asset!("base/recipe.toml"), &[])?,
+            agent_base: bind(
+                ImageName::AgentBase,
+                asset!("agent-base/recipe.toml"),
+                &[
+                    ("install.sh", asset!("agent-base/install.sh")),
+                    ("node.txt", asset!("agent-base/node.txt")),
+                    ("finish.sh", FINISH),
+                ],
+            )?,
             agent: bind(
                 ImageName::Agent,
                 asset!("agent/recipe.toml"),
-                &[
-                    ("install.sh", asset!("agent/install.sh")),
-                    ("node.txt", asset!("agent/node.txt")),
-                    ("finish.sh", FINISH),
-                ],
+                &[("install.sh", asset!("agent/install.sh")), ("finish.sh", FINISH)],
             )?,
             mitmproxy: bind(
                 ImageName::Mitmproxy,
@@ -105,6 +112,7 @@ mod tests {
         let set = RecipeSet::embedded().expect("valid");
         for (recipe, name) in [
             (&set.base, ImageName::Base),
+            (&set.agent_base, ImageName::AgentBase),
             (&set.agent, ImageName::Agent),
             (&set.mitmproxy, ImageName::Mitmproxy),
             (&set.gate, ImageName::Gate),

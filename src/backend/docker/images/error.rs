@@ -16,6 +16,8 @@ pub enum Step {
     ReadCertificates,
     /// Looking for the static gate binary.
     FindGate,
+    /// Looking for the static first process of the agent.
+    FindInit,
     /// Reading a recipe.
     ReadRecipe,
     /// Looking an image up on the engine.
@@ -46,6 +48,7 @@ impl Step {
             Self::Sweep => "sweep leftovers of",
             Self::ReadCertificates => "read certificates of",
             Self::FindGate => "find the gate binary for",
+            Self::FindInit => "find bottle-init for",
             Self::ReadRecipe => "read the recipe of",
             Self::Inspect => "inspect",
             Self::Pull => "pull",
@@ -154,7 +157,13 @@ pub enum SetupErrorKind {
         /// Where it was looked for, in order.
         places: Vec<PathBuf>,
     },
-    /// The gate binary would not run in an image that has no loader.
+    /// No static `bottle-init` at any of the places.
+    #[error("no bottle-init at {}", list(places))]
+    NoInitBinary {
+        /// Where it was looked for, in order.
+        places: Vec<PathBuf>,
+    },
+    /// A helper would not run in an image that has no loader.
     #[error("{} is no static executable: {reason}", path.display())]
     NotStatic {
         /// The file.
@@ -201,12 +210,15 @@ impl SetupErrorKind {
             Self::NoGateBinary { .. } | Self::NotStatic { .. } => {
                 "build it with scripts/build-gate.sh, or name one with --gate-binary, or use the pipelock engine".into()
             }
+            Self::NoInitBinary { .. } => INIT_REMEDY.into(),
             Self::Recipe => "fix the recipe file".into(),
             Self::Leftover { .. } => "this is a defect of the recipe: its files belong into $BUILD only".into(),
             Self::Engine => "read the engine's message and its log".into(),
         }
     }
 }
+
+const INIT_REMEDY: &str = "build it with scripts/build-gate.sh, and keep it beside `bottle` or beside the gate binary that is given";
 
 fn list(places: &[PathBuf]) -> String {
     places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(", ")
@@ -247,6 +259,9 @@ impl SetupError {
 
     /// What to do about it: one sentence.
     pub fn remedy(&self) -> String {
-        self.kind.remedy()
+        match (self.step, &self.kind) {
+            (Step::FindInit, SetupErrorKind::NotStatic { .. }) => INIT_REMEDY.to_owned(),
+            (_, kind) => kind.remedy(),
+        }
     }
 }

@@ -39,7 +39,7 @@ pub(super) struct Spec {
     /// Whether the addon package goes to the script.
     #[serde(default)]
     pub(super) addon: bool,
-    /// Where the binary lies in the image.
+    /// Where this repository's binary lies in the image; given to a script under the same path below `$BUILD`.
     pub(super) binary: Option<String>,
     pub(super) user: Option<String>,
     pub(super) workdir: Option<String>,

@@ -57,6 +57,8 @@ pub struct SetupRequest {
     pub ca_bundle: Option<PathBuf>,
     /// The static gate; none: looked for beside the running executable.
     pub gate_binary: Option<PathBuf>,
+    /// The static first process of the agent; none: looked for beside `gate_binary`, then as that.
+    pub init_binary: Option<PathBuf>,
     /// Registry images to build on.
     pub registry: RegistryBases,
     /// Environment of build steps: proxies and mirrors. Never reaches an image. A proxy's value may hold a password.
@@ -76,6 +78,7 @@ impl Default for SetupRequest {
             gate: GateChoice::Auto,
             ca_bundle: None,
             gate_binary: None,
+            init_binary: None,
             registry: RegistryBases::default(),
             build_env: build_env_of_host(),
             build_network: None,
@@ -92,6 +95,7 @@ impl fmt::Debug for SetupRequest {
             .field("gate", &self.gate)
             .field("ca_bundle", &self.ca_bundle)
             .field("gate_binary", &self.gate_binary)
+            .field("init_binary", &self.init_binary)
             .field("registry", &self.registry)
             .field("build_env", &names)
             .field("build_network", &self.build_network)

@@ -1,5 +1,6 @@
 //! Makes everything ready that a launch needs from the engine.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bollard::Docker;
@@ -12,7 +13,7 @@ use super::{
     call::{self, call},
     certificates,
     check::engine_facts,
-    gate_binary::find_gate_binary,
+    helper_binary::{Helper, find_helper},
     import::{discard, import, tag},
     pipelock_reference,
     pull::pull,
@@ -61,6 +62,7 @@ pub(super) struct Resolved {
     pub(super) recipes: RecipeSet,
     pub(super) base: ImageRef,
     pub(super) base_hash: String,
+    pub(super) agent_base: ImageRef,
 }
 
 impl Resolved {
@@ -73,7 +75,8 @@ impl Resolved {
         let arguments = bootstrap::arguments(&recipes.base).join("\n");
         let base_hash = recipes.base.hash(&arguments);
         let base = request.registry.base.clone().unwrap_or_else(|| recipes.base.reference(&arguments));
-        Ok(Self { recipes, base, base_hash })
+        let agent_base = recipes.agent_base.reference(base.as_str());
+        Ok(Self { recipes, base, base_hash, agent_base })
     }
 }
 
@@ -127,11 +130,12 @@ pub async fn setup(
         Some(path) => Some(certificates::read_bundle(path).await?),
         None => None,
     };
-    let Resolved { recipes, base, base_hash } = Resolved::new(&request)?;
+    let Resolved { recipes, base, base_hash, agent_base } = Resolved::new(&request)?;
+    // Before the long builds: a missing binary should not cost minutes.
+    let agent_recipe = with_init_binary(recipes.agent.clone(), &request).await?;
     let (pulled_gate, fallback) = official_gate(engine, &request, progress).await?;
     let gate_recipe = match &pulled_gate {
         Some(_) => None,
-        // Before the long builds: a missing binary should not cost minutes.
         None => Some(with_gate_binary(recipes.gate.clone(), &request).await?),
     };
     let work = Work {
@@ -145,11 +149,13 @@ pub async fn setup(
         progress,
     };
 
-    let members = [(ImageName::Agent, &recipes.agent), (ImageName::Mitmproxy, &recipes.mitmproxy)];
-    let mut needs_base = request.force;
-    for (name, recipe) in members {
-        needs_base |= inspect(engine, name, &recipe.reference(base.as_str())).await?.is_none();
-    }
+    let missing = async |name, recipe: &Recipe, parent: &ImageRef| {
+        Ok::<_, SetupError>(!work.found(name, &recipe.reference(parent.as_str())).await?)
+    };
+    // What only lies under others is looked for when something has to be built on it.
+    let needs_agent_base = missing(ImageName::Agent, &agent_recipe, &agent_base).await?;
+    let needs_base = missing(ImageName::Mitmproxy, &recipes.mitmproxy, &base).await?
+        || (needs_agent_base && missing(ImageName::AgentBase, &recipes.agent_base, &base).await?);
     let gate = async {
         match (pulled_gate, &gate_recipe) {
             (Some(image), _) => Ok(Some(image)),
@@ -164,20 +170,32 @@ pub async fn setup(
             None => Some(work.ensure_base(&recipes.base, &base, &base_hash).await?),
         };
         let below_ref = below.as_ref().map_or(&base, |image| &image.reference);
+        let agent = async {
+            let under = match needs_agent_base {
+                true => Some(
+                    work.ensure(ImageName::AgentBase, &recipes.agent_base, base.as_str(), Some(below_ref))
+                        .await?,
+                ),
+                false => None,
+            };
+            let parent = agent_base.as_str();
+            let agent = work.ensure(ImageName::Agent, &agent_recipe, parent, Some(&agent_base)).await?;
+            Ok::<_, SetupError>((under, agent))
+        };
         let (agent, mitmproxy) = tokio::join!(
-            work.ensure(ImageName::Agent, &recipes.agent, base.as_str(), Some(below_ref)),
+            agent,
             work.ensure(ImageName::Mitmproxy, &recipes.mitmproxy, base.as_str(), Some(below_ref)),
         );
         Ok::<_, SetupError>((below, agent?, mitmproxy?))
     };
     let (gate, rest) = tokio::join!(gate, rest);
-    let (below, agent, mitmproxy) = rest?;
+    let (below, (under, agent), mitmproxy) = rest?;
     let gate = gate?;
     let engine_kind = match &gate {
         Some(image) if image.name == ImageName::Pipelock => GateEngine::Pipelock,
         _ => GateEngine::Builtin,
     };
-    let images = below.into_iter().chain(gate).chain([mitmproxy, agent]).collect();
+    let images = below.into_iter().chain(under).chain(gate).chain([mitmproxy, agent]).collect();
     Ok(SetupReport { gate: engine_kind, fallback, images, swept, took: begun.elapsed() })
 }
 
@@ -205,9 +223,22 @@ async fn official_gate(
 
 /// Binds the gate's recipe to its binary.
 pub(super) async fn with_gate_binary(recipe: Recipe, request: &SetupRequest) -> Result<Recipe, SetupError> {
-    let (_, bytes) = find_gate_binary(request.gate_binary.as_deref()).await?;
-    let path = recipe.spec.binary.clone().unwrap_or_default().trim_start_matches('/').to_owned();
-    Ok(recipe.with_file(BuildFile { path, bytes: bytes.into() }))
+    let (_, bytes) = find_helper(Helper::Gate, request.gate_binary.as_deref(), None).await?;
+    Ok(with_binary(recipe, bytes))
+}
+
+/// Binds the agent's recipe to its first process.
+pub(super) async fn with_init_binary(recipe: Recipe, request: &SetupRequest) -> Result<Recipe, SetupError> {
+    let beside = request.gate_binary.as_deref().and_then(Path::parent);
+    let (_, bytes) = find_helper(Helper::Init, request.init_binary.as_deref(), beside).await?;
+    Ok(with_binary(recipe, bytes))
+}
+
+fn with_binary(recipe: Recipe, bytes: Vec<u8>) -> Recipe {
+    // A recipe of somebody's own may bring what it needs in another way.
+    let Some(path) = &recipe.spec.binary else { return recipe };
+    let path = path.trim_start_matches('/').to_owned();
+    recipe.with_file(BuildFile { path, bytes: bytes.into() })
 }
 
 /// What all builds of one setup share.

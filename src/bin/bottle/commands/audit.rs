@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::cli::AuditArgs;
 use crate::error::{CliError, CliResult};
 use crate::exit_code;
-use crate::output::Tone;
+use crate::output::{decision, one_line};
 
 /// How often a followed file is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
@@ -76,28 +76,11 @@ fn show(app: &App, args: &AuditArgs, line: &str) -> CliResult<Option<String>> {
     let record: AuditRecord = serde_json::from_str(line).map_err(|source| {
         CliError::new(ErrorKind::Protocol, "understand a line of the audit file").because(source)
     })?;
-    let (tone, word) = match record.verdict {
-        AuditVerdict::Allow => (Tone::Good, "allow"),
-        AuditVerdict::Warn => (Tone::Warning, "warn"),
-        AuditVerdict::Deny => (Tone::Bad, "deny"),
-        AuditVerdict::Unavailable => (Tone::Bad, "unjudged"),
-    };
-    if args.denied && tone != Tone::Bad {
+    if args.denied && !matches!(record.verdict, AuditVerdict::Deny | AuditVerdict::Unavailable) {
         return Ok(None);
     }
     if app.ui.json() {
         return Ok(Some(line.to_owned()));
     }
-    let probe = if record.probe { app.ui.paint(Tone::Faint, " (probe)") } else { String::new() };
-    let rules = match record.rule_ids.as_slice() {
-        [] => String::new(),
-        rules => format!("  [{}]", rules.join(" ")),
-    };
-    let word = app.ui.paint(tone, &format!("{word:<8}"));
-    let text = format!(
-        "{} {word} {} {}{}  {} bytes, {:.1} ms{rules}",
-        record.time, record.method, record.host, record.path, record.bytes, record.ms,
-    );
-    let text: String = text.chars().map(|c| if c.is_control() && c != '\u{1b}' { ' ' } else { c }).collect();
-    Ok(Some(format!("{text}{probe}\n")))
+    Ok(Some(format!("{} {}\n", one_line(&record.time), decision(app.ui, &record))))
 }

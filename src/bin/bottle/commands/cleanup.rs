@@ -1,9 +1,10 @@
 //! `bottle cleanup`: removes what no living owner claims. Starts no runtime and takes no lease.
 
+use bottle::backend::{Backend, OwnedBy};
 use bottle::error::{ErrorKind, chain};
 use bottle::messages::CloseReport;
 use bottle::plan::CleanupPlan;
-use bottle::runtime;
+use bottle::{journal, lease, runtime};
 use serde_json::{Value, json};
 
 use crate::app::App;
@@ -23,6 +24,9 @@ pub(crate) async fn run(app: &App, args: CleanupArgs) -> CliResult {
             (false, true) => ui.data(&plan.print())?,
             (false, false) => ui.note(&plan.print()),
         }
+        if !args.dry_run {
+            prune(app, backend.as_ref()).await?;
+        }
         return Ok(exit_code::SUCCESS);
     }
     // Nobody confirms what was not shown, whatever --quiet says.
@@ -36,6 +40,7 @@ pub(crate) async fn run(app: &App, args: CleanupArgs) -> CliResult {
         return Ok(exit_code::SUCCESS);
     }
     let reports = runtime::cleanup(backend.as_ref(), state_dir, &plan).await;
+    prune(app, backend.as_ref()).await?;
     let failed: Vec<String> = reports
         .iter()
         .flat_map(|(slug, report)| report.failed.iter().map(move |error| (slug, error)))
@@ -56,6 +61,20 @@ pub(crate) async fn run(app: &App, args: CleanupArgs) -> CliResult {
     error.details = Some(failed.iter().map(|line| format!("  {line}\n")).collect());
     error.findings = Some(Box::new(failed.into()));
     Err(error)
+}
+
+/// Journals say what happens in a bottle; those of bottles that are no more say nothing to anybody, so nobody is asked.
+async fn prune(app: &App, backend: &dyn Backend) -> CliResult<()> {
+    let state_dir = &app.paths.state_dir;
+    let owned = backend.owned(&OwnedBy::Anyone).await?;
+    let on_engine = owned.into_iter().map(|item| item.ownership.bottle).collect();
+    // Without readable leases everybody may be alive.
+    let Ok(alive) = lease::alive(state_dir) else { return Ok(()) };
+    let pruned = journal::prune(state_dir, &alive, &on_engine);
+    if !pruned.is_empty() {
+        app.ui.note(&format!("removed the journals of {} bottles that are no more", pruned.len()));
+    }
+    Ok(())
 }
 
 fn document(plan: &CleanupPlan, reports: Option<Vec<Value>>) -> Value {

@@ -6,17 +6,20 @@ mod completions;
 mod cp;
 mod doctor;
 mod edit;
+mod events;
 mod exec;
 mod info;
 mod init;
 mod inspect;
 mod list;
 mod logs;
+mod post_mortem;
 mod schema;
 mod setup;
 pub(crate) mod start;
 mod stats;
 mod stop;
+mod tree;
 mod version;
 
 use crate::app::App;
@@ -40,6 +43,9 @@ pub(crate) async fn run(app: &App, command: Command) -> CliResult {
         Command::Stats(args) => stats::run(app, args).await,
         Command::Setup(args) => setup::run(app, args).await,
         Command::Doctor(args) => doctor::run(app, args).await,
+        Command::Tree(args) => tree::run(app, args).await,
+        Command::Events(args) => events::run(app, args).await,
+        Command::PostMortem(args) => post_mortem::run(app, args),
         Command::Audit(args) => audit::run(app, args).await,
         Command::Schema => schema::run(app),
         Command::Completions { shell } => completions::run(app, shell),

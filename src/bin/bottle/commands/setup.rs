@@ -77,6 +77,7 @@ fn failed(error: SetupError) -> CliError {
         SetupErrorKind::Unreadable { .. }
         | SetupErrorKind::NoCertificates { .. }
         | SetupErrorKind::NoGateBinary { .. }
+        | SetupErrorKind::NoInitBinary { .. }
         | SetupErrorKind::NotStatic { .. } => ErrorKind::Input,
         _ => ErrorKind::Refused,
     };

@@ -14,6 +14,11 @@ pub(super) fn pretty(value: &impl Serialize) -> CliResult<String> {
     serde_json::to_string_pretty(value).map(|text| text + "\n").map_err(failed)
 }
 
+/// A document on one line.
+pub(super) fn line(value: &impl Serialize) -> CliResult<String> {
+    serde_json::to_string(value).map(|text| text + "\n").map_err(failed)
+}
+
 fn failed(error: serde_json::Error) -> CliError {
     CliError::new(ErrorKind::Internal, "write JSON").because(error)
 }

@@ -2,16 +2,20 @@
 //!
 //! Standard output is for data, standard error for progress, questions and errors.
 
+mod happenings;
 mod json;
 mod text;
+mod tree;
 
 use std::io::{self, IsTerminal as _, Write as _};
 
 use bottle::error::ErrorKind;
 use serde::Serialize;
 
+pub(crate) use happenings::{decision, event, sentence};
 pub(crate) use json::SCHEMA_VERSION;
-pub(crate) use text::{age, bytes, first_line, table};
+pub(crate) use text::{age, bytes, elapsed, first_line, one_line, table};
+pub(crate) use tree::draw;
 
 use crate::cli::Global;
 use crate::error::{CliError, CliResult};
@@ -71,6 +75,11 @@ impl Ui {
     /// Data as one JSON document.
     pub(crate) fn document(self, value: &impl Serialize) -> CliResult<()> {
         self.data(&json::pretty(value)?)
+    }
+
+    /// Data as one JSON document on one line, for a stream of them.
+    pub(crate) fn json_line(self, value: &impl Serialize) -> CliResult<()> {
+        self.data(&json::line(value)?)
     }
 
     /// Progress for people. Not with `--quiet`.

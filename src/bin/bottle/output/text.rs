@@ -23,7 +23,23 @@ pub(super) fn error(ui: Ui, error: &CliError) -> String {
 
 /// Names and messages of engines may hold control characters, which could rewrite the terminal.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if rewrites(c) && c != '\n' { '\u{fffd}' } else { c }).collect()
+}
+
+/// As [`printable`], and on one line whatever it was: for texts that come from inside containers or from disk.
+pub(crate) fn one_line(text: &str) -> String {
+    let shown = |c: char| match c {
+        '\n' | '\t' => ' ',
+        c if rewrites(c) => '\u{fffd}',
+        c => c,
+    };
+    text.trim_end().chars().map(shown).collect()
+}
+
+/// Control characters, and those that change the direction of what follows or hide in it.
+fn rewrites(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// Columns under a header; as narrow as the content, cut at the terminal's width.
@@ -65,6 +81,16 @@ pub(crate) fn age(seconds: i64) -> String {
     }
 }
 
+/// Seconds to the second while that says something: `12s`, `3m12s`, `2h05m`, `3d04h`.
+pub(crate) fn elapsed(seconds: i64) -> String {
+    match seconds.max(0) {
+        s @ 0..=59 => format!("{s}s"),
+        s @ 60..=3599 => format!("{}m{:02}s", s / 60, s % 60),
+        s @ 3600..=86_399 => format!("{}h{:02}m", s / 3600, s / 60 % 60),
+        s => format!("{}d{:02}h", s / 86_400, s / 3600 % 24),
+    }
+}
+
 /// Bytes with a binary unit and one digit.
 pub(crate) fn bytes(count: u64) -> String {
     for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] {
@@ -91,6 +117,12 @@ mod tests {
     }
 
     #[test]
+    fn elapsed_time_is_told_in_two_units() {
+        let shown = [-5, 59, 192, 3600, 7500, 86_399, 273_600].map(elapsed);
+        assert_eq!(shown, ["0s", "59s", "3m12s", "1h00m", "2h05m", "23h59m", "3d04h"]);
+    }
+
+    #[test]
     fn columns_are_as_wide_as_their_content() {
         let rows = [vec!["coder".to_owned(), "Up 3 minutes".to_owned()]];
         assert_eq!(table(&["NAME", "STATUS"], &rows), "NAME   STATUS\ncoder  Up 3 minutes\n");
@@ -99,5 +131,7 @@ mod tests {
     #[test]
     fn control_characters_do_not_reach_the_terminal() {
         assert_eq!(printable("a\u{1b}[2J\nb"), "a\u{fffd}[2J\nb");
+        let hostile = "a\u{1b}]0;x\u{7}\u{9b}2J\tb\r\nc\u{202e}d\u{200b}\n\n";
+        assert_eq!(one_line(hostile), "a\u{fffd}]0;x\u{fffd}\u{fffd}2J b\u{fffd} c\u{fffd}d\u{fffd}");
     }
 }

@@ -1,4 +1,4 @@
-//! Finds the static gate and makes sure that it can run in an image without a loader.
+//! Finds the static helpers and makes sure that they can run in an image without a loader.
 
 use std::path::{Path, PathBuf};
 
@@ -6,19 +6,57 @@ use tokio::fs;
 
 use super::{ImageName, SetupError, SetupErrorKind, Step};
 
-const FILE: &str = "bottle-gate";
+/// A program of this repository that runs inside an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Helper {
+    /// `bottle-gate`, the builtin gate.
+    Gate,
+    /// `bottle-init`, the first process of the agent's container.
+    Init,
+}
 
-/// Reads the static gate: the given file, or the first static one of the usual places.
+impl Helper {
+    fn file(self) -> &'static str {
+        match self {
+            Self::Gate => "bottle-gate",
+            Self::Init => "bottle-init",
+        }
+    }
+
+    fn error(self, kind: SetupErrorKind) -> SetupError {
+        SetupError::new(self.step(), self.image(), kind)
+    }
+
+    fn step(self) -> Step {
+        match self {
+            Self::Gate => Step::FindGate,
+            Self::Init => Step::FindInit,
+        }
+    }
+
+    fn image(self) -> ImageName {
+        match self {
+            Self::Gate => ImageName::Gate,
+            Self::Init => ImageName::Agent,
+        }
+    }
+}
+
+/// Reads a static helper: the given file, or the first static one of the usual places.
 ///
-/// Usual places: beside the running executable, and `gate/bottle-gate` in the directories above it (where
-/// `scripts/build-gate.sh` puts it in a build tree).
+/// Usual places: beside the running executable, `gate/<name>` in the directories above it (where
+/// `scripts/build-gate.sh` puts it in a build tree), and `beside`, the directory of another helper.
 ///
 /// # Errors
-/// `NoGateBinary` where none exists, `NotStatic` where none is usable, `Unreadable`.
-pub async fn find_gate_binary(given: Option<&Path>) -> Result<(PathBuf, Vec<u8>), SetupError> {
+/// `NoGateBinary` or `NoInitBinary` where none exists, `NotStatic` where none is usable, `Unreadable`.
+pub async fn find_helper(
+    helper: Helper,
+    given: Option<&Path>,
+    beside: Option<&Path>,
+) -> Result<(PathBuf, Vec<u8>), SetupError> {
     let places = match given {
         Some(path) => vec![path.to_owned()],
-        None => usual_places(std::env::current_exe().ok()),
+        None => usual_places(helper.file(), std::env::current_exe().ok(), beside),
     };
     let mut refused = None;
     for path in &places {
@@ -26,7 +64,7 @@ pub async fn find_gate_binary(given: Option<&Path>) -> Result<(PathBuf, Vec<u8>)
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             Err(error) => {
-                return Err(SetupError::unreadable(Step::FindGate, ImageName::Gate, path.clone(), error));
+                return Err(SetupError::unreadable(helper.step(), helper.image(), path.clone(), error));
             }
         };
         match static_elf(&bytes) {
@@ -37,15 +75,18 @@ pub async fn find_gate_binary(given: Option<&Path>) -> Result<(PathBuf, Vec<u8>)
             }
         }
     }
-    let kind = refused.unwrap_or(SetupErrorKind::NoGateBinary { places });
-    Err(SetupError::new(Step::FindGate, ImageName::Gate, kind))
+    Err(helper.error(refused.unwrap_or(match helper {
+        Helper::Gate => SetupErrorKind::NoGateBinary { places },
+        Helper::Init => SetupErrorKind::NoInitBinary { places },
+    })))
 }
 
-fn usual_places(exe: Option<PathBuf>) -> Vec<PathBuf> {
-    let Some(exe) = exe else { return Vec::new() };
-    let mut places: Vec<_> = exe.parent().map(|dir| dir.join(FILE)).into_iter().collect();
+fn usual_places(file: &str, exe: Option<PathBuf>, beside: Option<&Path>) -> Vec<PathBuf> {
+    let mut places: Vec<_> = beside.map(|dir| dir.join(file)).into_iter().collect();
+    let Some(exe) = exe else { return places };
+    places.extend(exe.parent().map(|dir| dir.join(file)));
     // target/debug/bottle, target/debug/deps/test-…: the build tree's root is two or three levels up.
-    places.extend(exe.ancestors().skip(2).take(3).map(|dir| dir.join("gate").join(FILE)));
+    places.extend(exe.ancestors().skip(2).take(3).map(|dir| dir.join("gate").join(file)));
     places
 }
 
@@ -115,8 +156,23 @@ mod tests {
 
     #[tokio::test]
     async fn a_missing_binary_names_the_places_and_the_remedy() {
-        let error = find_gate_binary(Some(Path::new("/nonexistent/gate"))).await.expect_err("refused");
-        assert!(error.to_string().contains("/nonexistent/gate"), "{error}");
+        let missing = Path::new("/nonexistent/helper");
+        let error = find_helper(Helper::Gate, Some(missing), None).await.expect_err("refused");
+        assert!(error.to_string().contains("/nonexistent/helper"), "{error}");
         assert!(error.remedy().contains("--gate-binary"));
+        let error = find_helper(Helper::Init, Some(missing), None).await.expect_err("refused");
+        assert_eq!(error.to_string(), "find bottle-init for agent: no bottle-init at /nonexistent/helper");
+        assert!(error.remedy().contains("build-gate.sh") && !error.remedy().contains("--gate-binary"));
+    }
+
+    #[test]
+    fn a_helper_is_looked_for_beside_the_other_first() {
+        let exe = Some(PathBuf::from("/t/debug/bottle"));
+        let places = usual_places("bottle-init", exe, Some(Path::new("/given")));
+        let places: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
+        assert_eq!(
+            places,
+            ["/given/bottle-init", "/t/debug/bottle-init", "/t/gate/bottle-init", "/gate/bottle-init"]
+        );
     }
 }
